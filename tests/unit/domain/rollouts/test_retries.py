@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain.rollouts.retries import another_chance
 from tendhost.server.domain.rollouts.rollout import MemberStatus
-from tests.unit.domain.rollouts.test_forerunners import Example, hosts, pairs, stages
+from tests.unit.domain.rollouts.test_prerequisites import Example, hosts, pairs, stages
 
 M = MemberStatus
 ended = st.sampled_from([status for status in M if status.ended])
 
 
 @given(hosts, pairs, stages, st.data())
-def test_member_with_another_chance__has_no_forerunner_that_stays_without_success(
+def test_member_with_another_chance__has_no_prerequisite_that_stays_without_success(
     tags, pairs, stages, data
 ):
     example = Example(tags, pairs, stages)

@@ -50,7 +50,7 @@ async def with_d2_skipped(world: World, fakes: dict[str, FakeHost], **how: objec
     return rollout
 
 
-async def test_retry__gives_no_chance_to_hosts_whose_forerunner_was_skipped(world: World):
+async def test_retry__gives_no_chance_to_hosts_whose_prerequisite_was_skipped(world: World):
     async with world.running() as engine:
         fakes = await tiers(world)
         break_updates(fakes, "w")
@@ -65,7 +65,7 @@ async def test_retry__gives_no_chance_to_hosts_whose_forerunner_was_skipped(worl
 
 
 @pytest.mark.parametrize("registered_again", [False, True])
-async def test_retry__gives_no_chance_to_hosts_whose_forerunner_is_gone(
+async def test_retry__gives_no_chance_to_hosts_whose_prerequisite_is_gone(
     world: World, registered_again: bool
 ):
     async with world.running() as engine:
@@ -84,7 +84,7 @@ async def test_retry__gives_no_chance_to_hosts_whose_forerunner_is_gone(
         assert fakes["p1"].ran == fakes["p2"].ran == []
 
 
-async def test_retry__in_a_rollout_that_goes_on_keeps_hosts_skipped_whose_forerunner_was_skipped(
+async def test_retry__in_a_rollout_that_goes_on_keeps_hosts_skipped_whose_prerequisite_was_skipped(
     world: World,
 ):
     async with world.running() as engine:

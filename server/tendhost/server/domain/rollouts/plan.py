@@ -16,8 +16,8 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.budgets import require_sound_budgets, require_sound_failures
-from tendhost.server.domain.rollouts.forerunners import Dependence
 from tendhost.server.domain.rollouts.plan_notes import NotedHost, opens_too_late, plan_notes
+from tendhost.server.domain.rollouts.prerequisites import Dependence
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import (
     Candidate,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tendhost.server.domain.rollouts.forerunners import after_move, missing
+from tendhost.server.domain.rollouts.prerequisites import after_move, missing
 from tendhost.server.domain.rollouts.rollout import Member, Rollout
 
 
@@ -14,14 +14,14 @@ def another_chance(
     `skipped` are the members that were skipped because hosts that must succeed before them did not. Each needs all
     of these hosts: one that is neither retried nor gets another chance itself has not succeeded.
     """
-    forerunners = rollout.forerunners
+    prerequisites = rollout.prerequisites
     for member in retried:
-        forerunners = after_move(forerunners, member.dependence, ended=-1, succeeded=0)
+        prerequisites = after_move(prerequisites, member.dependence, ended=-1, succeeded=0)
     found: list[Member] = []
-    # Forerunners have an earlier rank than those that depend on them.
+    # Prerequisites have an earlier rank than those that depend on them.
     for member in sorted(skipped, key=lambda member: member.dependence.rank):
-        lacking = missing(forerunners, member.dependence)
+        lacking = missing(prerequisites, member.dependence)
         if lacking is None or not lacking.unsuccessful:
-            forerunners = after_move(forerunners, member.dependence, ended=-1, succeeded=0)
+            prerequisites = after_move(prerequisites, member.dependence, ended=-1, succeeded=0)
             found.append(member)
     return found

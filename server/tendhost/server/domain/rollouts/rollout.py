@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.scope import ScopeOverride
-from tendhost.server.domain.rollouts.forerunners import Dependence, Forerunners
+from tendhost.server.domain.rollouts.prerequisites import Dependence, Prerequisites
 from tendhost.server.domain.rollouts.settling import WaveSettling
 from tendhost.server.domain.rollouts.waves import Division
 
@@ -311,7 +311,7 @@ class Rollout:
     """The notes of its plan."""
     reboots_left: int = 0
     """Number of completed members whose reboot was left."""
-    forerunners: tuple[Forerunners, ...] = ()
+    prerequisites: tuple[Prerequisites, ...] = ()
     """How far the hosts are that must succeed before others."""
     expired_while: str = ""
     """What the rollout did, or waited for, when it expired; empty: it has not."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.rollouts.forerunners import after_move
+from tendhost.server.domain.rollouts.prerequisites import after_move
 from tendhost.server.domain.rollouts.rollout import (
     NAMED_FAILURES,
     Member,
@@ -59,8 +59,8 @@ class RolloutUpdate:
             progress=self.rollout.progress.moved(member.status, to),
             failed_hosts=self._failed_hosts(member, to),
             opens_at=None,
-            forerunners=after_move(
-                self.rollout.forerunners,
+            prerequisites=after_move(
+                self.rollout.prerequisites,
                 member.dependence,
                 ended=to.ended - member.status.ended,
                 succeeded=(to is MemberStatus.COMPLETED)

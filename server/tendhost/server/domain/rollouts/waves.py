@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.rollouts.forerunners import Dependence
+from tendhost.server.domain.rollouts.prerequisites import Dependence
 from tendhost.server.domain.rollouts.share import REST, HostCount
 
 DEFAULT_WAVES = ("2",)

@@ -22,8 +22,8 @@ from tendhost.server.domain.rollouts.budgets import (
     spent,
     spent_message,
 )
-from tendhost.server.domain.rollouts.forerunners import Dependence, ForerunnersMissing, missing
 from tendhost.server.domain.rollouts.plan import FAILED_BEFORE, NEVER_OPEN
+from tendhost.server.domain.rollouts.prerequisites import Dependence, MissingPrerequisites, missing
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -200,7 +200,7 @@ class AdmissionRound:
             host = await self._store.host(member.host)
             if not member.is_of(host.registered_at):
                 return Exclude(detail=_REGISTERED_AGAIN.format(host.registered_at))
-            dependent = await self._forerunners(member)
+            dependent = await self._prerequisites(member)
             if dependent is not None:
                 return dependent
             closed = await self._outside_windows(host)
@@ -230,7 +230,7 @@ class AdmissionRound:
         """What the busy host, or the spent budget, of a `Member.blocked_by` holds up; None: nothing now."""
         if key.startswith(AFTER):
             dependence = _dependence_of(key)
-            found = missing(self._rollout.forerunners, dependence)
+            found = missing(self._rollout.prerequisites, dependence)
             return _hold_for(dependence, found) if found and not found.unsuccessful else None
         if key.startswith(_HOST):
             if key.removeprefix(_HOST) not in self._busy:
@@ -242,10 +242,10 @@ class AdmissionRound:
             return None
         return Hold(waiting=WaitingFor.BUDGET, detail=message, blocked_by=key)
 
-    async def _forerunners(self, member: Member) -> Hold | Exclude | None:
+    async def _prerequisites(self, member: Member) -> Hold | Exclude | None:
         """What the hosts that must succeed before `member` require; None: all of them have."""
         dependence = member.dependence
-        found = missing(self._rollout.forerunners, dependence)
+        found = missing(self._rollout.prerequisites, dependence)
         if found is None:
             return None
         if not found.unsuccessful:
@@ -256,7 +256,7 @@ class AdmissionRound:
             self._excluded[key] = Exclude(detail=detail, blocked_by=key)
         return self._excluded[key]
 
-    async def _unsuccessful(self, dependence: Dependence, found: ForerunnersMissing) -> str:
+    async def _unsuccessful(self, dependence: Dependence, found: MissingPrerequisites) -> str:
         """Which hosts had to succeed and did not, as text."""
         page = await self._store.members(self._rollout.id, statuses=_UNSUCCESSFUL, limit=_AT_MOST)
         named = [
@@ -300,7 +300,7 @@ def failed_before(error: HostFailed) -> str:
     return f"{FAILED_BEFORE}: {error}"
 
 
-def _hold_for(dependence: Dependence, found: ForerunnersMissing) -> Hold:
+def _hold_for(dependence: Dependence, found: MissingPrerequisites) -> Hold:
     tags = " and ".join(found.unfinished)
     detail = f"hosts with the tag {tags} must succeed before it, and not all of them have ended"
     return Hold(waiting=WaitingFor.DEPENDENCY, detail=detail, blocked_by=_key_of(dependence))

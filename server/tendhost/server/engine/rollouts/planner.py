@@ -9,7 +9,6 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, RolloutEmpty
 from tendhost.server.domain.rollouts.budgets import BoundBudget, scopes
-from tendhost.server.domain.rollouts.forerunners import forerunners_of
 from tendhost.server.domain.rollouts.plan import (
     Exclusion,
     HostSummary,
@@ -17,6 +16,7 @@ from tendhost.server.domain.rollouts.plan import (
     plan_rollout,
     require_sound_spec,
 )
+from tendhost.server.domain.rollouts.prerequisites import prerequisites_of
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -149,7 +149,7 @@ def rollout_of(
         expected_rest=plan.expected - plan.waves[0].expected,
         expected_end=now + plan.expected,
         notes=plan.notes,
-        forerunners=forerunners_of(
+        prerequisites=prerequisites_of(
             (host.dependence for host in plan.hosts), (host.dependence for host in skipped)
         ),
     )

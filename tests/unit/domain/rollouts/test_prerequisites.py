@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.rollouts.forerunners import (
+from tendhost.server.domain.rollouts.prerequisites import (
     Dependence,
-    ForerunnersMissing,
+    MissingPrerequisites,
     after_move,
-    forerunners_of,
     missing,
+    prerequisites_of,
 )
 from tendhost.server.domain.rollouts.rollout import (
     Member,
@@ -73,7 +73,7 @@ class Example:
             created_at=NOW,
             progress=RolloutProgress(total_hosts=count, pending=count),
             waves=len(waves),
-            forerunners=forerunners_of([m.dependence for m in self.members], ()),
+            prerequisites=prerequisites_of([m.dependence for m in self.members], ()),
         )
 
     def move(self, number: int, to: MemberStatus) -> None:
@@ -96,7 +96,7 @@ class Example:
 
 
 @given(hosts, pairs, stages, st.data())
-def test_missing_forerunners__are_those_that_asking_every_host_finds(tags, pairs, stages, data):
+def test_missing_prerequisites__are_those_that_asking_every_host_finds(tags, pairs, stages, data):
     example = Example(tags, pairs, stages)
     for _ in range(2):
         for number in range(len(tags)):
@@ -108,7 +108,7 @@ def test_missing_forerunners__are_those_that_asking_every_host_finds(tags, pairs
         before = [(other.status, tag) for other, tag in example.before(number)]
         unfinished = {tag for status, tag in before if not status.ended}
         wrong = {tag for status, tag in before if status.ended and status is not M.COMPLETED}
-        found = missing(example.rollout.forerunners, member.dependence)
+        found = missing(example.rollout.prerequisites, member.dependence)
         if not unfinished and not wrong:
             assert found is None
         else:
@@ -122,21 +122,21 @@ def test_host_with_both_tags__waits_for_the_earlier_ones_and_not_for_itself():
     )
     depends = dependence_by_tags(division)
     db, both, app, other = (depends(t) for t in (("db",), ("db", "app"), ("app",), ("web",)))
-    found = forerunners_of((db, both, app, other), ())
+    found = prerequisites_of((db, both, app, other), ())
     assert missing(found, both) == missing(found, app)
-    assert missing(found, app) == ForerunnersMissing(unfinished=("db",), unsuccessful=())
+    assert missing(found, app) == MissingPrerequisites(unfinished=("db",), unsuccessful=())
     done = after_move(found, db, ended=1, succeeded=1)
     assert missing(done, both) is missing(done, app) is None
     assert other == Dependence()
 
 
 @pytest.mark.parametrize(("ended", "succeeded"), [(1, 0), (1, 1)])
-def test_forerunner_that_was_excluded_at_the_start__has_not_succeeded(ended, succeeded):
+def test_prerequisite_that_was_excluded_at_the_start__has_not_succeeded(ended, succeeded):
     depends = dependence_by_tags(
         Division(dependencies=(Dependency(before="db", after="app", only_if_succeeded=True),))
     )
-    found = forerunners_of((depends(("db",)), depends(("app",))), (depends(("db",)),))
+    found = prerequisites_of((depends(("db",)), depends(("app",))), (depends(("db",)),))
     found = after_move(found, depends(("db",)), ended=ended, succeeded=succeeded)
-    assert missing(found, depends(("app",))) == ForerunnersMissing(
+    assert missing(found, depends(("app",))) == MissingPrerequisites(
         unfinished=(), unsuccessful=("db",)
     )

@@ -1,7 +1,7 @@
 """Hosts that must succeed before others of their rollout: who waits for whom, and how far they are. Pure.
 
-A dependency with `only_if_succeeded` names the tag of the hosts that come first, the *forerunners*, and that of
-the hosts that depend on them. Only hosts of an earlier rank are forerunners of a host: stages come before
+A dependency with `only_if_succeeded` names the tag of the hosts that come first, the *prerequisites*, and that of
+the hosts that depend on them. Only hosts of an earlier rank are prerequisites of a host: stages come before
 dependencies, and a host that has both tags comes with the later ones.
 """
 
@@ -24,12 +24,12 @@ class Dependence:
     """Tags whose hosts must succeed before it."""
 
     def counts_for(self, other: "Dependence") -> bool:
-        """Whether this host is a forerunner of `other`."""
+        """Whether this host is a prerequisite of `other`."""
         return self.rank < other.rank and any(tag in other.after for tag in self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forerunners:
+class Prerequisites:
     """How far the hosts of one tag and rank are."""
 
     tag: str
@@ -40,7 +40,7 @@ class Forerunners:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForerunnersMissing:
+class MissingPrerequisites:
     """Tags whose hosts keep a host from starting."""
 
     unfinished: tuple[str, ...]
@@ -49,10 +49,10 @@ class ForerunnersMissing:
     """Tags with hosts that have ended without success."""
 
 
-def forerunners_of(
+def prerequisites_of(
     hosts: Iterable[Dependence], ended: Iterable[Dependence]
-) -> tuple[Forerunners, ...]:
-    """The forerunners of a rollout with these `hosts`, and those that have `ended` without success before it."""
+) -> tuple[Prerequisites, ...]:
+    """The prerequisites of a rollout with these `hosts`, and those that have `ended` without success before it."""
     hosts, ended = list(hosts), list(ended)
     wanted = {tag for host in (*hosts, *ended) for tag in host.after}
 
@@ -61,28 +61,30 @@ def forerunners_of(
 
     total, over = count((*hosts, *ended)), count(ended)
     return tuple(
-        Forerunners(tag=tag, rank=rank, total=total[tag, rank], ended=over[tag, rank])
+        Prerequisites(tag=tag, rank=rank, total=total[tag, rank], ended=over[tag, rank])
         for tag, rank in sorted(total)
     )
 
 
 def after_move(
-    forerunners: Sequence[Forerunners], host: Dependence, *, ended: int, succeeded: int
-) -> tuple[Forerunners, ...]:
-    """The forerunners after one of their hosts has moved; `ended` and `succeeded` are what that changes."""
+    prerequisites: Sequence[Prerequisites], host: Dependence, *, ended: int, succeeded: int
+) -> tuple[Prerequisites, ...]:
+    """The prerequisites after one of their hosts has moved; `ended` and `succeeded` are what that changes."""
     return tuple(
         replace(each, ended=each.ended + ended, succeeded=each.succeeded + succeeded)
         if each.rank == host.rank and each.tag in host.before
         else each
-        for each in forerunners
+        for each in prerequisites
     )
 
 
-def missing(forerunners: Iterable[Forerunners], host: Dependence) -> ForerunnersMissing | None:
-    """What keeps `host` from starting; None: all of its forerunners have succeeded."""
-    of_host = [each for each in forerunners if each.tag in host.after and each.rank < host.rank]
+def missing(
+    prerequisites: Iterable[Prerequisites], host: Dependence
+) -> MissingPrerequisites | None:
+    """What keeps `host` from starting; None: all of its prerequisites have succeeded."""
+    of_host = [each for each in prerequisites if each.tag in host.after and each.rank < host.rank]
     unfinished = dict.fromkeys(each.tag for each in of_host if each.ended < each.total)
     unsuccessful = dict.fromkeys(each.tag for each in of_host if each.succeeded < each.ended)
     if not unfinished and not unsuccessful:
         return None
-    return ForerunnersMissing(unfinished=tuple(unfinished), unsuccessful=tuple(unsuccessful))
+    return MissingPrerequisites(unfinished=tuple(unfinished), unsuccessful=tuple(unsuccessful))
