@@ -1,8 +1,10 @@
 """Command lines for any login shell, and what of their output is the script's."""
 
 import os
+import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from tendhost.server.remote.shell import (
     BEGIN,
     LONGEST_LINE,
+    LONGEST_WORD,
     MARK,
     MOST_NOISE,
     NoiseTooLong,
@@ -128,6 +131,53 @@ def test_command_line__has_no_character_that_login_shells_read_in_different_ways
         assert line.isascii()
         assert set("".join(words[::2])) <= set("sh -c")
         assert max(map(len, words)) < 1024
+
+
+ESCAPED = (*"\n\t\\'!\x7fé\U0001f600", "\\n", "\\0101", "\\\\", "\udcff")
+"""What stands in a command line as other characters, and what looks like an escape."""
+
+
+def words_of(script: str) -> list[str]:
+    """The words of a command line that its script is restored from."""
+    head, body = (shlex.split(command_line(text)[0]) for text in ("", script))
+    return body[len(head) - 1 :]
+
+
+def restored(scripts: Sequence[str]) -> list[bytes]:
+    """What one sh makes of the words of each script, one word after the other."""
+    words = [word for script in scripts for word in (*words_of(script), "\\0000")]
+    program = 'for word; do printf %b "$word"; done'
+    done = subprocess.run(
+        ["dash", "-c", program, "sh", *words], capture_output=True, check=True, env=PLAIN
+    )
+    return done.stdout.split(b"\0")[:-1]
+
+
+def test_words__of_every_length_are_cut_between_the_characters_of_a_script() -> None:
+    scripts = [
+        "a" * (LONGEST_WORD - before) + escaped * repeated + digits
+        for before in range(12)
+        for escaped in ESCAPED
+        for repeated in (1, 3)
+        for digits in ("", "0", "7")
+    ]
+    for some in (scripts[at : at + 80] for at in range(0, len(scripts), 80)):
+        assert restored(some) == [script.encode("utf-8", "surrogateescape") for script in some]
+    assert all(len(word) <= LONGEST_WORD for script in scripts for word in words_of(script))
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from((*ESCAPED, "a", "0", "x" * 90, "x" * 799)), max_size=60).map(
+            "".join
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_words__are_restored_to_their_script_by_printf(scripts: list[str]) -> None:
+    assert restored(scripts) == [script.encode("utf-8", "surrogateescape") for script in scripts]
+    assert all(len(word) <= LONGEST_WORD for script in scripts for word in words_of(script))
 
 
 @given(TEXTS)
