@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected, StepRetried
-from tendhost.server.domain.host_errors import PrivilegeMissing
+from tendhost.server.domain.host_errors import HostError, PrivilegeMissing, ShellUnusable
 from tendhost.server.domain.hosts.host import AfterInterruption, Policy
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import (
@@ -19,6 +19,7 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.remote import job as jobs
+from tendhost.server.remote.job import JobReport
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import OTHER_KEY, FakeHost, Pending
 from tests.unit.engine.world import World, call
@@ -284,21 +285,55 @@ async def test_a_host_that_cannot_keep_a_job_says_why_and_nothing_was_begun(worl
     assert fake.count(Command.UPGRADE) == 0
 
 
-async def test_a_job__of_a_user_who_cannot_become_root_fails_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    async def refused(*_: object) -> NoReturn:
-        raise PrivilegeMissing(host="web1", user="toor", problem="sudo: not found")
+NOTHING_RUNS = [
+    PrivilegeMissing(host="web1", user="toor", problem="sudo: not found"),
+    ShellUnusable(host="web1", user="toor", problem="the host printed 'Choose:'"),
+]
 
-    monkeypatch.setattr(jobs, "attach", refused)
+
+@pytest.mark.parametrize("error", NOTHING_RUNS, ids=lambda error: error.reason)
+@pytest.mark.parametrize("asked", ["attach", "started"])
+async def test_a_job__of_a_user_who_can_run_nothing_fails_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: HostError, asked: str
+):
+    def refused(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(jobs, asked, refused)
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending()}
+        fake.jobs.never_begins = True
         began = world.clock.elapsed()
         operation = await world.run(K.UPDATE)
         assert world.clock.elapsed() - began < timedelta(minutes=1)
-    assert reason(operation) == "PRIVILEGE_MISSING"
+    assert reason(operation) == error.reason
     assert fake.count(Command.UPGRADE) == 0
+
+
+@pytest.mark.parametrize("error", NOTHING_RUNS, ids=lambda error: error.reason)
+async def test_a_job__that_has_begun_is_followed_although_nothing_runs_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: HostError
+):
+    """A shell that is replaced in the upgrade, or sudo before its new configuration is there."""
+    poll, refusals = jobs.poll, [error] * 3
+
+    async def asked(*request: Any) -> JobReport:
+        if refusals:
+            raise refusals.pop()
+        return await poll(*request)
+
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        hold = fake.hold(Command.UPGRADE)
+        operation = await world.start(K.UPDATE)
+        await world.until(lambda: _begun(world, operation))
+        monkeypatch.setattr(jobs, "poll", asked)
+        hold.released.set()
+        ended = await world.ended(operation.id)
+    assert (ended.status, refusals) == (S.SUCCEEDED, []), ended.problem
+    assert fake.count(Command.UPGRADE) == 1
 
 
 async def test_a_job_that_no_wrapper_begins_is_given_up_after_some_tries(world: World):
