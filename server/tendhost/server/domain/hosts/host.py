@@ -8,7 +8,7 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.host_errors import LOGIN_ERRORS, SshError
+from tendhost.server.domain.host_errors import LOGIN_ERRORS
 from tendhost.server.domain.hosts.address import network_address
 from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
@@ -19,9 +19,6 @@ from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
-
-_UNREACHED = LOGIN_ERRORS | {SshError.reason}
-"""Reasons of problems after which nothing could be done on a host."""
 
 
 class AfterInterruption(StrEnum):
@@ -115,7 +112,7 @@ class HostConfig:
         try:
             address = self.network_address
         except ValueError:
-            address = self.address  # stored before addresses were validated so
+            address = self.address  # only requests are validated: the store takes any value
         return f"{address.lower()} {self.port}"
 
     @property
@@ -313,12 +310,12 @@ class Host:
     @property
     def unheard_of(self) -> bool:
         """Whether the host was never queried, or could not be reached at the last contact."""
-        return self.status.queried_at is None or self.is_away(*_UNREACHED)
+        return self.status.queried_at is None or self.is_away(*LOGIN_ERRORS)
 
     def is_away(self, *reasons: str) -> bool:
         """Whether the host could not be reached at the last contact, for one of `reasons`."""
         problem = self.status.last_problem
-        return problem is not None and problem.reason in _UNREACHED and problem.reason in reasons
+        return problem is not None and problem.reason in LOGIN_ERRORS and problem.reason in reasons
 
     def succeeded(
         self, *, updated_at: datetime | None, update_took: timedelta | None = None
@@ -367,10 +364,12 @@ class Host:
 
         A host that failed because the login failed is at rest again if the login has other settings now.
         """
+        return self.settled()._with(failure=None) if self.mends_login(former) else self
+
+    def mends_login(self, former: "Host") -> bool:
+        """Whether the host failed because the login failed, and the login has other settings than `former` had."""
         failure = self.status.failure
-        if failure is None or not failure.at_login or self._login == former._login:
-            return self
-        return self.settled()._with(failure=None)
+        return failure is not None and failure.at_login and self._login != former._login
 
     @property
     def _login(self) -> tuple[str, ...]:

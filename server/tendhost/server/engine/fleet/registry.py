@@ -1,5 +1,6 @@
 """The hosts of the fleet: registered, reconfigured, acknowledged and unregistered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
@@ -93,13 +94,18 @@ class Registry:
         if changed == host:
             return await call.commit_unchanged(self._store, host, self._clock.now())
         changes = _changes(host, changed)
-        body = HostReconfigured(
-            fields=tuple(change.path for change in changes), by=call.principal, changes=changes
-        )
-        changed = changed.reconfigured(host)
+        bodies: list[EventBody] = [
+            HostReconfigured(
+                fields=tuple(change.path for change in changes), by=call.principal, changes=changes
+            )
+        ]
+        freed = changed.reconfigured(host)
+        if changed.mends_login(host):
+            origin, to = host.status.state, freed.status.state
+            bodies.append(StateChanged(origin=origin, to=to, cause="the login has other settings"))
         moved = (config.endpoint, changed.host_key) != (host.config.endpoint, host.host_key)
         distinct = moved and not wanted.allow_duplicate
-        saved = await self._saved(changed, host, body, call, distinct=distinct)
+        saved = await self._saved(freed, bodies, call, distinct=distinct)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
             self._policies.host_changed(host.name)
         return saved
@@ -127,23 +133,17 @@ class Registry:
         """Record who has seen a host's failure. Raises HostNotFound, InvalidTransition."""
         host = await self._store.host(name)
         seen = host.acknowledged(by=call.principal, now=self._clock.now())
-        return await self._saved(seen, host, HostAcknowledged(by=call.principal), call)
+        return await self._saved(seen, [HostAcknowledged(by=call.principal)], call)
 
     async def _saved(
         self,
         host: Host,
-        former: Host,
-        body: EventBody,
+        bodies: Sequence[EventBody],
         call: MutationContext[Host],
         *,
         distinct: bool = False,
     ) -> Host:
         now = self._clock.now()
-        bodies = [body]
-        origin, to = former.status.state, host.status.state
-        if to is not origin:
-            cause = "the login has other settings"
-            bodies.append(StateChanged(origin=origin, to=to, cause=cause))
         change = Change(
             events=tuple(Event(at=now, body=body, host=host.name) for body in bodies),
             hosts=(host,),
