@@ -127,6 +127,7 @@ class ShellUnusable(HostError):
 LOGIN_ERRORS = frozenset(
     error.reason
     for error in (
+        SshError,
         HostUnreachable,
         LinkLost,
         ChannelRefused,

@@ -18,6 +18,13 @@ from tendhost.server.domain.events import (
     StateChanged,
     UpdateCompleted,
 )
+from tendhost.server.domain.host_errors import (
+    HostError,
+    HostGone,
+    ShellUnusable,
+    SshError,
+    Unhealthy,
+)
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem, Snapshots
 from tendhost.server.domain.hosts.states import TRANSITIONS, HostState
 from tendhost.server.domain.inventory.inventory import (
@@ -736,6 +743,28 @@ def test_a_host_that_never_came_back_is_not_asked_to_run_its_hook():
     came_back_wrong = replace(gone, gone=False)
     operation = course_of(OperationKind.UPDATE, *[HOOKED] * 6, came_back_wrong)
     assert names(operation)[-2:] == ["reboot", "post_hook"]
+
+
+def ssh_errors(kind: type[SshError] = SshError) -> list[type[SshError]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in ssh_errors(below))]
+
+
+@pytest.mark.parametrize("error", [*ssh_errors(), ShellUnusable, HostGone], ids=lambda e: e.reason)
+def test_host__on_which_nothing_can_be_run_is_not_asked_to_run_its_hook(error: type[HostError]):
+    verify = Step(name=N.VERIFY, status=StepStatus.FAILED, started_at=NOW)
+    failed = Operation(
+        id="op1",
+        host="web1",
+        kind=OperationKind.UPDATE,
+        created_at=NOW,
+        status=OperationStatus.RUNNING,
+        steps=(replace(verify, name=N.APPLY, status=StepStatus.SUCCEEDED), verify),
+        facts=StepFacts(post_hook_due=True),
+        problem=Problem(reason=Unhealthy.reason, message="it runs what it is told"),
+        failed_step=N.VERIFY,
+    )
+    assert next_step(failed) is N.POST_HOOK
+    assert next_step(replace(failed, problem=Problem(reason=error.reason, message="so"))) is None
 
 
 def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
