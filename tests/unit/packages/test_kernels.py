@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
-from tendhost.server.packages.kernels import KERNEL_OWNERS, KernelOwners, parse_kernel_owners
+from tendhost.server.packages.kernels import (
+    KERNEL_OWNERS,
+    KernelOwners,
+    belongs_to_kernel,
+    parse_kernel_owners,
+)
 from tendhost.server.packages.reboot import KernelStatus, RebootEvidence, decide_reboot
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.tools import SHELLS, needs
@@ -171,6 +176,57 @@ def test_kernel__of_which_no_owner_was_told_is_known_by_its_package() -> None:
     by_name = (("6.1.0-17-amd64", "1"), ("6.1.0-18-amd64", "1"))
     evidence = RebootEvidence(required=False, running="6.1.0-17-amd64", kernels=by_name)
     assert decide_reboot(evidence).need is NEEDED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(package.format(new) for package, _, new in SUCCESSORS.values()),
+        *(
+            "kernel",
+            "kernel.i686",
+            "kernel-core",
+            "kernel-PAE",
+            "kernel-debug-core",
+            "kernel-rt-core",
+        ),
+        *("kernel-modules", "kernel-modules-core", "kernel-modules-extra", "kernel-uki-virt"),
+        *(
+            "kernel-devel",
+            "kernel-default-base",
+            "kernel-source",
+            "kernel-ml-modules",
+            "kernel6.12",
+        ),
+        *("linux-modules-6.8.0-45-generic", "linux-modules-extra-6.8.0-45-generic"),
+        *("pve-kernel-5.15.30-2-pve", "proxmox-kernel-6.8", "raspberrypi-kernel"),
+        *("linux", "linux-lts", "linux-zen", "linux-hardened", "linux-virt", "linux-rpi4"),
+    ],
+)
+def test_package__of_a_kernel_is_known_by_its_name(name: str) -> None:
+    assert belongs_to_kernel(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("kernel-headers", "kernel-tools", "kernel-tools-libs", "kernel-doc", "kernel-docs-html"),
+        *("kernel-firmware", "kernel-firmware-all", "kernel-macros", "kernel-srpm-macros"),
+        *("kernel-livepatch-6_4_0-21-default", "kernel-ml-tools", "kernel-abi-stablelists"),
+        *("kernel-install", "kernelshark", "kernel6.12-headers", "kernel-rt-doc", "akernel"),
+        *("linux-headers-6.1.0-18-amd64", "linux-firmware", "linux-libc-dev", "linux-base"),
+        *(
+            "linux-tools-6.8.0-45",
+            "linux-doc",
+            "linux-api-headers",
+            "linux-atm",
+            "linux-lts-headers",
+        ),
+        *("linux-image-6.1.0-18-amd64-dbg", "raspberrypi-kernel-headers", "proxmox-kernel-helper"),
+    ],
+)
+def test_package__that_only_has_the_name_of_kernels_is_none(name: str) -> None:
+    assert not belongs_to_kernel(name)
 
 
 NONE_OWNED = KernelOwners(kernels=(), running_has_modules=False)

@@ -40,6 +40,29 @@ kernel_owners() {
 modules are there."""
 
 
+_KERNEL = re.compile(
+    r"""
+      kernel(?:\d[\d.]*)?(?:[-.].+)?
+    | linux-(?:image|modules)-.+ | (?:proxmox|pve|raspberrypi)-kernel(?:-.+)?
+    | linux(?:-(?:lts|zen|hardened|rt|rt-lts|virt|stable|edge|rpi\d?))?
+    """,
+    re.VERBOSE,
+)
+"""The names of Debian's and its descendants', rpm's, Arch's and Alpine's families."""
+_COMPANION = re.compile(
+    r"-(?:headers|tools|doc|docs|firmware|macros|abi|livepatch|selftests|install|helper|dbg|dbgsym|obs)(?=-|\Z)"
+)
+"""In the name of what is installed once, whatever kernels there are."""
+
+
+def belongs_to_kernel(name: str) -> bool:
+    """Whether a package of this name is a kernel, or a part of one, and may be there for several kernels at once.
+
+    Only for what does no harm where the guess is wrong: which kernels there are, `parse_kernel_owners` tells.
+    """
+    return _KERNEL.fullmatch(name) is not None and _COMPANION.search(name) is None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedKernel:
     """A kernel whose files an installed package owns."""

@@ -342,6 +342,10 @@ def test_a_way_back_leaves_the_kernels_alone() -> None:
             PackageChange(name="new", from_version="", to_version="1-1"),
             PackageChange(name="kernel-core", from_version="", to_version="6-1"),
             PackageChange(name="kernel-core", from_version="5-1", to_version=""),
+            PackageChange(name="kernel6.12", from_version="", to_version="6-1"),
+            PackageChange(name="kernel-rt-core", from_version="", to_version="6-1"),
+            PackageChange(name="kernel-modules-extra", from_version="", to_version="6-1"),
+            PackageChange(name="kernel-devel", from_version="5-1", to_version=""),
             PackageChange(name="glibc.i686", from_version="1-1", to_version="2-1"),
         ),
         lock_timeout=timedelta(minutes=5),
@@ -349,8 +353,24 @@ def test_a_way_back_leaves_the_kernels_alone() -> None:
     assert "downgrade -- a-1-1 glibc-1-1.i686 ||" in command
     assert "repoquery --available" in command
     assert "install -- gone-1-1 ||" in command
-    assert "remove -- new ||" in command
+    assert "remove -- new-1-1 ||" in command
     assert "kernel" not in command
+
+
+def test_a_way_back__removes_what_was_installed_beside_others_by_its_version() -> None:
+    command = Dnf().restore_command(
+        (
+            PackageChange(name="installonly", from_version="", to_version="1:3-1"),
+            PackageChange(name="lib.i686", from_version="", to_version="2-1"),
+            PackageChange(name="kernel-tools", from_version="5-1", to_version="6-1"),
+            PackageChange(name="kernel-headers", from_version="5-1", to_version="6-1"),
+            PackageChange(name="kernelshark", from_version="5-1", to_version="6-1"),
+        ),
+        lock_timeout=timedelta(minutes=5),
+    )
+    assert "remove -- installonly-1:3-1 lib-2-1.i686 ||" in command
+    # What has the kernel's name and is there once is taken back.
+    assert "downgrade -- kernel-tools-5-1 kernel-headers-5-1 kernelshark-5-1 ||" in command
 
 
 def test_yum_asks_only_what_it_knows() -> None:

@@ -172,6 +172,12 @@ def test_changes_are_taken_back_in_one_transaction_without_the_kernel(run):
     assert called == [f"{ZYPPER_BASE} install --oldpackage -- tb-a=1-1 tb-gone=1-1 !tb-new"]
 
 
+def test_firmware_is_taken_back_like_any_other_package(run):
+    change = PackageChange(name="kernel-firmware-all", from_version="1-1", to_version="2-1")
+    _, called, _ = run(ZYPPER.restore_command((change,), lock_timeout=timedelta(minutes=5)))
+    assert called == [f"{ZYPPER_BASE} install --oldpackage -- kernel-firmware-all=1-1"]
+
+
 def test_a_new_kernel_alone_is_not_taken_back(run):
     change = PackageChange(name="kernel-default", from_version="", to_version="6-1")
     assert run(ZYPPER.restore_command((change,), lock_timeout=timedelta(minutes=5)))[:2] == (0, [])

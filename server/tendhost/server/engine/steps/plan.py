@@ -26,6 +26,7 @@ from tendhost.server.engine.steps.package_errors import host_error, upgrade_erro
 from tendhost.server.packages.compose.image_updates import image_updates_script, parse_image_updates
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import FailureKind
+from tendhost.server.packages.kernels import belongs_to_kernel
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.query import QueryResult
 from tendhost.server.remote.protocol import Remote
@@ -230,11 +231,8 @@ async def _planned_projects(
     return tuple(changes), f"image updates: {', '.join(names)}" if names else ""
 
 
-_KERNELS = ("linux-image-", "kernel-core", "kernel-default", "kernel-uek-core", "linux-lts")
-
-
 def _has_kernel(pending: Iterable[PendingPackage]) -> bool:
-    return any(p.withheld is Withheld.NO and p.name.startswith(_KERNELS) for p in pending)
+    return any(p.withheld is Withheld.NO and belongs_to_kernel(p.name) for p in pending)
 
 
 def _words(

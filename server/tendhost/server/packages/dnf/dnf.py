@@ -33,6 +33,7 @@ from tendhost.server.packages.errors import (
     SourceUntrusted,
 )
 from tendhost.server.packages.failures import FailureKind, PackageFailure
+from tendhost.server.packages.kernels import belongs_to_kernel
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.rpm.causes import refused_for_long
@@ -268,10 +269,11 @@ class Dnf(RpmPackageManager):
         that was removed for it is not missed.
         """
         dnf = shlex.join(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
-        ours = [change for change in changes if not _KERNEL.match(change.name)]
+        ours = [change for change in changes if not belongs_to_kernel(change.name)]
         former = [_spec(c.name, c.from_version) for c in ours if c.from_version and c.to_version]
         gone = [_spec(c.name, c.from_version) for c in ours if not c.to_version]
-        unwanted = [change.name for change in ours if not change.from_version]
+        # By version: one that is there beside others, which dnf.conf(5) may ask of any package, is not all of them.
+        unwanted = [_spec(c.name, c.to_version) for c in ours if not c.from_version]
         lines = []
         if former:
             lines.append(f"{dnf} downgrade -- {shlex.join(former)} || exit")
@@ -387,7 +389,6 @@ _ARCHITECTURE = re.compile(
     r"(?P<name>.+)\.(?P<architecture>i[3-6]86|x86_64|aarch64|noarch|ppc64le|s390x)"
 )
 _DUPLICATE = re.compile(r"^(\S+?)-[^-\s]+-[^-\s]+ is a duplicate with ", re.MULTILINE)
-_KERNEL = re.compile(r"kernel(?:-|\Z)")
 _UNTRUSTED = re.compile(
     r"GPG signature verification error|Bad GPG signature|repomd\.xml\.asc|GPG check FAILED"
 )

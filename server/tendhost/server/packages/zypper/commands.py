@@ -5,10 +5,10 @@ Signatures are checked as the host is configured, and no question is answered ot
 dependencies is not solved by a guess.
 """
 
-import re
 import shlex
 
 from tendhost.server.domain.inventory.inventory import PackageChange
+from tendhost.server.packages.kernels import belongs_to_kernel
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.rpm.database import RPM
 from tendhost.server.packages.rpm.locks import retry_while_locked
@@ -157,7 +157,7 @@ def restore_command(changes: tuple[PackageChange, ...], *, seconds: int) -> str:
     A kernel that was installed beside the others stays, for it may be the one that runs. Another user
     of zypp's lock is waited for up to `seconds`.
     """
-    ours = [change for change in changes if not _KERNEL.match(change.name)]
+    ours = [change for change in changes if not belongs_to_kernel(change.name)]
     wanted = [f"{change.name}={change.from_version}" for change in ours if change.from_version]
     unwanted = [f"!{change.name}" for change in ours if not change.from_version]
     if not wanted and not unwanted:
@@ -165,6 +165,3 @@ def restore_command(changes: tuple[PackageChange, ...], *, seconds: int) -> str:
     words = shlex.join(("install", "--oldpackage", "--", *wanted, *unwanted))
     restore = retry_while_locked(f"{ZYPPER} {words}", locked=LOCKED, seconds=seconds)
     return f"{{\n{restore}\nexit $rc\n}} 1>&2 </dev/null"
-
-
-_KERNEL = re.compile(r"kernel-")
