@@ -15,14 +15,16 @@ import pytest
 from tendhost.server import packages
 from tendhost.server.packages.errors import PackageError, PartMissing
 from tendhost.server.packages.query import parse_preflight, parse_query
+from tendhost.server.packages.reboot_order import OrderAnswer, OrderResult
 from tendhost.server.packages.script import LOOKED_FOR, Part, Parts, framed_script, parse_parts
-from tendhost.server.packages.units import parse_units
+from tendhost.server.packages.units import UnitHealth, parse_units
 from tests.skipped_parts import with_skips
 from tests.unit.packages.compose.recordings import inspect as inspected
 from tests.unit.packages.recordings import ASKED_AT, manager_of, names, recorded
 
 END = b"\n\x1etendhost end\n"
 RECORDINGS = names("*/*.out")
+OTHER_BOOT = OrderAnswer(result=OrderResult.OTHER_BOOT)
 _FRAMES = re.compile(rb"\n\x1etendhost ([a-z0-9_]+) (?:\d+|skipped)\n")
 
 
@@ -96,7 +98,9 @@ PARSERS = [
 
 
 @pytest.mark.parametrize(("name", "parse"), PARSERS, ids=[name for name, _ in PARSERS])
-@pytest.mark.parametrize("output", [b"", b"Welcome!\n", END, b"noise" + END, with_skips(b"")])
+@pytest.mark.parametrize(
+    "output", [b"", b"Welcome!\n", END, b"noise" + END, with_skips(END, LOOKED_FOR)]
+)
 def test_output_without_its_parts__is_refused_by_every_parser(
     name: str, parse: Callable[..., Any], output: bytes
 ) -> None:
@@ -104,6 +108,24 @@ def test_output_without_its_parts__is_refused_by_every_parser(
     others = {key: value for key, value in OTHERS.items() if key in known}
     with pytest.raises(PackageError):
         parse(output, **others)
+
+
+SKIPPING_TELLS = {"parse_units": UnitHealth(state="", failed=()), "parse_order": OTHER_BOOT}
+"""What a host tells by all that it skips: it runs no systemd; it runs another boot than the one to be rebooted."""
+
+
+@pytest.mark.parametrize(("name", "parse"), PARSERS, ids=[name for name, _ in PARSERS])
+def test_output_of_a_host_that_skipped_all__is_refused_by_every_parser_but_two(
+    name: str, parse: Callable[..., Any]
+) -> None:
+    known = inspect.signature(parse).parameters
+    others = {key: value for key, value in OTHERS.items() if key in known}
+    assert with_skips(END).count(b" skipped\n") > len(LOOKED_FOR)
+    if told := SKIPPING_TELLS.get(name.rpartition(".")[2]):
+        assert parse(with_skips(END), **others) == told
+        return
+    with pytest.raises(PackageError):
+        parse(with_skips(END), **others)
 
 
 def test_every_parser_is_among_them() -> None:
