@@ -1,5 +1,6 @@
 """What a host did not say is unknown: no parser makes "none" or "healthy" of a part that is absent."""
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -14,7 +15,14 @@ import pytest
 
 from tendhost.server import packages
 from tendhost.server.packages.errors import PackageError, PartMissing
-from tendhost.server.packages.query import parse_preflight, parse_query
+from tendhost.server.packages.package_manager import Transaction
+from tendhost.server.packages.query import (
+    QueryOptions,
+    parse_preflight,
+    parse_query,
+    preflight_script,
+    query_script,
+)
 from tendhost.server.packages.reboot_order import OrderAnswer, OrderResult
 from tendhost.server.packages.script import LOOKED_FOR, Part, Parts, framed_script, parse_parts
 from tendhost.server.packages.units import UnitHealth, parse_units
@@ -169,8 +177,51 @@ ASKED_BY_THEIR_SCRIPT = {"state", "before", "order", "after", "molly"}
 """Looked for only in the output of the one script that may ask them."""
 
 
-def test_parts_that_a_parser_looks_for__are_named_by_every_script() -> None:
+def looks_in_the_sources() -> set[str]:
     sources = (p.read_text() for path in packages.__path__ for p in Path(path).rglob("*.py"))
-    looks = {a or b for source in sources for a, b in LOOKS.findall(source)}
+    return {a or b for source in sources for a, b in LOOKS.findall(source)}
+
+
+def looks_in_recording(name: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The parts that a parser looks for, whether or not its source names them."""
+    looks: set[str] = set()
+    contains = Parts.__contains__
+
+    def spied(parts: Parts, part: object) -> bool:
+        looks.add(str(part))
+        return contains(parts, part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "__contains__", spied)
+        with contextlib.suppress(PackageError):
+            parsed(name, recorded(name))
+    return looks
+
+
+def least_script(name: str) -> str:
+    """The script of a recording, as it is where it asks least."""
+    system, what = name.split("/")
+    if what.startswith(("plan", "dry-run")):
+        return manager_of(system).plan_script(Transaction())
+    if what.startswith("preflight"):
+        return preflight_script(lock_timeout=timedelta())
+    return query_script(QueryOptions())
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_parts_that_a_parser_looks_for__are_named_by_its_script(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = set(re.findall(r"\bpart ([a-z_]+) ", least_script(name)))
+    assert looks_in_recording(name, monkeypatch) <= asked | set(LOOKED_FOR)
+
+
+def test_parts_that_a_parser_looks_for__are_named_by_every_script(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = looks_in_the_sources()
     assert len(looks) > 20
     assert looks - ASKED_BY_THEIR_SCRIPT <= set(LOOKED_FOR)
+    for name in RECORDINGS:
+        looks |= looks_in_recording(name, monkeypatch)
+    assert set(LOOKED_FOR) <= looks

@@ -41,8 +41,8 @@ _END = r"""for name in {names}; do
 done
 printf '\n\036tendhost end\n'"""
 _PART = re.compile(r"\bpart ([a-z][a-z0-9_]*) ")
-LOOKED_FOR = (
-    *(
+LOOKED_FOR = tuple(
+    [
         "advised",
         "advisories",
         "advisory_info",
@@ -51,8 +51,6 @@ LOOKED_FOR = (
         "compose_paths",
         "docker",
         "engines",
-    ),
-    *(
         "fixes",
         "immutable",
         "kernel_owners",
@@ -61,8 +59,6 @@ LOOKED_FOR = (
         "machine_id",
         "modules",
         "needrestart",
-    ),
-    *(
         "needs_rebooting",
         "needs_restarting",
         "obsoletes",
@@ -70,8 +66,13 @@ LOOKED_FOR = (
         "outdated",
         "policy",
         "refresh",
-    ),
-    *("root_type", "sources", "unneeded", "updates", "upgrades", "virtualization"),
+        "root_type",
+        "sources",
+        "unneeded",
+        "updates",
+        "upgrades",
+        "virtualization",
+    ]
 )
 """Parts that parsers look for in the output of scripts that do not ask them: each script says so."""
 _FRAME = "\n\x1etendhost "
