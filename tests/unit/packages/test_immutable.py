@@ -2,15 +2,20 @@
 
 import subprocess
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 from tendhost.server.domain import host_errors
 from tendhost.server.domain.inventory.inventory import Pending, RebootNeed
 from tendhost.server.engine.steps.package_errors import host_error
+from tendhost.server.packages.detection import PACKAGE_MANAGERS
 from tendhost.server.packages.errors import ImmutableSystem, NotPrivileged
-from tendhost.server.packages.immutable import IMMUTABLE, Immutability, parse_immutable
+from tendhost.server.packages.facts import parse_os_release
+from tendhost.server.packages.immutable import IMMUTABLE, IS_IMAGE, Immutability, parse_immutable
+from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import Preflight, QueryResult, parse_preflight, parse_query
 from tendhost.server.packages.script import Part, framed_script, parse_parts
 from tests.unit.packages.recordings import ASKED_AT, recorded
@@ -230,6 +235,36 @@ def test_the_script_tells_an_ordinary_root_from_a_system_of_ostree(
         "remounts",
         "option boot=live",
     ]
+
+
+IMAGES = {
+    "ostree": ("ID=fedora", "ostree\ntool bootc", True),
+    "ostree alone": ("ID=debian", "ostree", True),
+    "an id": ("NAME=x\nID=flatcar\nID_LIKE=coreos", "mount / rw ext4", True),
+    "a quoted id": ("ID='nixos'", "", True),
+    "snapshots": ('ID="opensuse-microos"', "tool transactional-update\nmount / ro btrfs", False),
+    "read-only": ("ID=debian", "mount / ro ext4\nmount /ostree ro ext4", False),
+    "a tool": ("ID=fedora\nVARIANT_ID=nixos", "tool rpm-ostree\nmount / rw ext4", False),
+    "like one": ("ID=own\nID_LIKE=nixos", "", False),
+    "none": ("", "", False),
+}
+
+
+@pytest.mark.parametrize("manager", PACKAGE_MANAGERS, ids=lambda manager: manager.name)
+@pytest.mark.parametrize(("release", "facts", "image"), IMAGES.values(), ids=IMAGES)
+def test_lists_are_not_fetched_where_nothing_is_read_from_them(
+    release: str, facts: str, image: bool, manager: PackageManager
+) -> None:
+    lines = manager.query_lines(refresh=True, lock_timeout=timedelta())
+    script = f"release={quote(release)} out={quote(facts)} privileged=0\n{IS_IMAGE}\n{lines}"
+    stub = 'set -f\npart() { echo "part $1"; out=; }\n'
+    done = subprocess.run(["sh", "-c", stub + script], capture_output=True, check=True)
+    asked = done.stdout.decode().split("\n")
+    assert ("part refresh" not in asked) == image
+    assert "part installed" in asked
+    ids = parse_os_release(release)
+    found = parse_immutable(Part(0, facts, ""), ids, container=False)
+    assert (found is not None and found.image) == image
 
 
 def with_facts(recording: str, facts: str) -> bytes:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import LARGEST_SIZE, whole_number
 from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.immutable import IMMUTABLE, Immutability, parse_immutable
+from tendhost.server.packages.immutable import IMMUTABLE, IS_IMAGE, Immutability, parse_immutable
 from tendhost.server.packages.script import Part
 
 AS_ROOT = """\
@@ -60,13 +60,14 @@ part machine_id grep -sh '' /etc/machine-id /var/lib/dbus/machine-id
 part privilege privilege; privileged=$rc
 part container container; contained=$out
 part immutable immutable
+@is_image@
 part virtualization virtualization
 part disk disk
 case $out in *'% /boot'*) part kernel_size kernel_size ;; esac
 """.strip()
-)
+).replace("@is_image@", IS_IMAGE)
 """The parts that every script begins with. They set `release` (os-release(5)), `privileged`
-(0: yes) and `contained`; `as_root` runs a command as root."""
+(0: yes), `contained` and `image` (empty: no); `as_root` runs a command as root."""
 
 FACT_PARTS = ("os_release", "uname", "boot", "privilege", "container", "disk")
 

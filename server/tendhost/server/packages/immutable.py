@@ -78,6 +78,15 @@ _IMAGES: Mapping[str, tuple[str, str]] = {
     "rancheros": ("RancherOS", "ros os upgrade"),
     "k3os": ("k3OS", "its system-upgrade-controller"),
 }
+IS_IMAGE = rf"""
+image=
+case $(printf '%s\n' "$out" | grep -x ostree) in ostree) image=1 ;; esac
+case $(printf '%s\n' "$release" | sed -n 's/^ID=//p' | tr -d "\"'") in
+  {" | ".join(_IMAGES)}) image=1 ;;
+esac
+""".strip()
+"""Lines of sh right after the part `immutable`: `image` is then not empty where Immutability.image is true. Package
+lists of such a system are fetched for nothing. `release` holds os-release(5)."""
 _SNAPSHOTS = frozenset(
     {
         *("opensuse-microos", "suse-microos", "opensuse-leap-micro", "leap-micro"),

@@ -120,8 +120,8 @@ class PackageManager(ProgressSource, Protocol):
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """Lines of sh that ask for everything in a PackageReport.
 
-        Where `refresh` is asked for and `$privileged` is 0, the lists are fetched first; another user
-        of them is waited for up to `lock_timeout`.
+        Where `refresh` is asked for, `$privileged` is 0 and `$image` is empty, the lists are fetched first; another
+        user of them is waited for up to `lock_timeout`.
         """
         ...
 

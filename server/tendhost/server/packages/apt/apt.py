@@ -46,7 +46,9 @@ class Apt:
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """See PackageManager; `lock_timeout` bounds the wait for apt's lists."""
         seconds = whole_seconds(lock_timeout)
-        update = f'[ "$privileged" != 0 ] || part refresh patiently {seconds} {UPDATE_COMMAND}'
+        update = (
+            f'[ "$privileged$image" != 0 ] || part refresh patiently {seconds} {UPDATE_COMMAND}'
+        )
         return "\n".join(
             (
                 HEALTH,

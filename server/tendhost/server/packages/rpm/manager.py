@@ -44,7 +44,7 @@ class RpmPackageManager(ABC):
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """See PackageManager."""
         seconds = whole_seconds(lock_timeout)
-        fetch = f'[ "$privileged" != 0 ] || part refresh {self._refresh_command(seconds)}'
+        fetch = f'[ "$privileged$image" != 0 ] || part refresh {self._refresh_command(seconds)}'
         return "\n".join(
             (
                 *self._definitions(),
