@@ -269,7 +269,7 @@ class HostRegistered(_message.Message):
     by: _builtins.str
     """Client that registered the host. Empty: not recorded."""
     host_key_fingerprint: _builtins.str
-    """Fingerprint of the pinned host key. Empty: not recorded."""
+    """Fingerprints of the pinned host keys, separated by ", ". Empty: not recorded."""
     def __init__(
         self,
         *,
@@ -319,7 +319,9 @@ class HostReconfigured(_message.Message):
     """Client that changed the configuration. Empty: not recorded."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths of the changed fields, as in a field mask; "host_key" if another key was pinned."""
+        """Paths of the changed fields, as in a field mask; "host_key" if other keys were pinned, with
+        the fingerprints before and after as its values in `changes`.
+        """
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:

@@ -406,13 +406,14 @@ class Host(_message.Message):
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    HOST_KEY_FINGERPRINTS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host_key_fingerprint: _builtins.str
     """Fingerprint of the pinned host key, as `ssh-keygen -l` prints it: "SHA256:…"."""
     revision: _builtins.int
     """Fleet revision of the last change."""
     etag: _builtins.str
-    """Changes whenever the configuration or the pinned host key changes; the status and the revision do not
+    """Changes whenever the configuration or a pinned host key changes; the status and the revision do not
     change it. See ReconfigureHostRequest.etag.
     """
     incomplete: _builtins.str
@@ -431,6 +432,10 @@ class Host(_message.Message):
     def registered_at(self) -> _timestamp_pb2.Timestamp:
         """Time of the registration."""
 
+    @_builtins.property
+    def host_key_fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fingerprints of all pinned host keys, any of which the host may show. The first is `host_key_fingerprint`."""
+
     def __init__(
         self,
         *,
@@ -440,11 +445,12 @@ class Host(_message.Message):
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        host_key_fingerprints: _abc.Iterable[_builtins.str] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "registered_at", b"registered_at", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_fingerprint", b"host_key_fingerprint", "incomplete", b"incomplete", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_fingerprint", b"host_key_fingerprint", "host_key_fingerprints", b"host_key_fingerprints", "incomplete", b"incomplete", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

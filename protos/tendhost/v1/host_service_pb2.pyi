@@ -174,8 +174,9 @@ class RegisterHostRequest(_message.Message):
     """Expected host key, in any of these forms: a fingerprint ("SHA256:…", "MD5:…"), a public key ("ssh-ed25519
     AAAA…"), a line of `ssh-keygen -l`, an SSHFP record of `ssh-keygen -r`, or a line of a known_hosts file,
     hashed or not. Of several lines, any may match; lines for several hosts count only if they name the host's
-    address or name. The matching key of the host is pinned, of whichever kind. Empty: the server trusts the
-    best key that the host presents now.
+    address or name. The matching keys of the host are pinned, of whichever kind, and with them the other public
+    keys that are given, such as the next one of a rotation; at most 16. Empty: the server trusts the best key
+    that the host presents now.
     """
     request_id: _builtins.str
     """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
@@ -370,6 +371,8 @@ class ReconfigureHostRequest(_message.Message):
     REMOVE_WINDOWS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
+    ADD_HOST_KEYS_FIELD_NUMBER: _builtins.int
+    REMOVE_HOST_KEYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the host."""
     request_id: _builtins.str
@@ -379,8 +382,8 @@ class ReconfigureHostRequest(_message.Message):
     Empty: a repeated call counts as a new one.
     """
     accept_new_host_key: _builtins.bool
-    """Whether to pin the host key that the host presents now, for a reinstalled host. The response has its
-    fingerprint. See `expected_host_key` to name the key in advance.
+    """Whether to pin the host key that the host presents now in place of the pinned ones, for a reinstalled host. The
+    response has its fingerprint. See `expected_host_key` to name the key in advance.
     """
     expected_host_key: _builtins.str
     """Expected host key, with accept_new_host_key; see RegisterHostRequest.expected_host_key. Empty: any key."""
@@ -392,6 +395,11 @@ class ReconfigureHostRequest(_message.Message):
     allow_duplicate: _builtins.bool
     """Whether to allow a duplicate; see RegisterHostRequest.allow_duplicate. Relevant if the address, the port
     or the pinned host key changes.
+    """
+    add_host_keys: _builtins.str
+    """Further host keys to pin beside the present ones, in the forms of RegisterHostRequest.expected_host_key. Public
+    keys are pinned as they are given; the host must present the key of a fingerprint now. At most 16 keys are
+    pinned in total. Empty: none.
     """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
@@ -433,6 +441,12 @@ class ReconfigureHostRequest(_message.Message):
         host does not have is refused with INVALID_ARGUMENT.
         """
 
+    @_builtins.property
+    def remove_host_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Pinned host keys to remove, each in one of these forms. A key that is not pinned is refused with
+        INVALID_ARGUMENT, and so is the removal of all. Empty: none.
+        """
+
     def __init__(
         self,
         *,
@@ -450,10 +464,12 @@ class ReconfigureHostRequest(_message.Message):
         remove_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
         etag: _builtins.str = ...,
         allow_duplicate: _builtins.bool = ...,
+        add_host_keys: _builtins.str = ...,
+        remove_host_keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_new_host_key", b"accept_new_host_key", "add_groups", b"add_groups", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_new_host_key", b"accept_new_host_key", "add_groups", b"add_groups", "add_host_keys", b"add_host_keys", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_host_keys", b"remove_host_keys", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -766,7 +782,7 @@ class TestHostResponse(_message.Message):
     own machine.
     """
     host_key_pinned: _builtins.bool
-    """Whether the presented host key is the pinned one."""
+    """Whether the presented host key is a pinned one."""
     logged_in: _builtins.bool
     """Whether the host accepted the login."""
     user: _builtins.str

@@ -48,6 +48,7 @@ HOST_KEYS = [
     "machine_id",
     "duplicate_of",
     "etag",
+    "host_key_fingerprints",
     "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
@@ -87,6 +88,25 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
         *("22:00", "04:00", [6, 7], "Europe/Vienna"),
     )
     assert request.expected_host_key == "SHA256:abc"
+
+
+def test_host_keys__of_one_host_may_be_several(tendhost, server):
+    host = messages.host()
+    host.host_key_fingerprints.extend(["SHA256:abc", "SHA256:def"])
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=host))
+    keys = ("--host-key", "SHA256:abc", "--host-key", "ssh-rsa AAAA")
+    done = tendhost("host", "add", "web1", "--address", "10.0.0.5", "--no-test", *keys)
+    assert done.out == "added web1; its host keys are SHA256:abc, SHA256:def\n"
+    (request,) = server.requests("RegisterHost")
+    assert request.expected_host_key == "SHA256:abc\nssh-rsa AAAA"
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=host))
+    change = ("--add-host-key", "a", "--add-host-key", "b", "--remove-host-key", "c")
+    done = tendhost("host", "set", "web1", *change)
+    assert done.out == "changed web1; its host keys are SHA256:abc, SHA256:def\n"
+    tendhost("host", "set", "web1", "--repin")
+    added, repinned = server.requests("ReconfigureHost")
+    assert (added.add_host_keys, list(added.remove_host_keys)) == ("a\nb", ["c"])
+    assert (added.accept_new_host_key, repinned.accept_new_host_key) == (False, True)
 
 
 def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):

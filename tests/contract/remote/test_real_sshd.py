@@ -167,6 +167,21 @@ async def test_host_that_was_given_another_key_is_refused_until_it_is_pinned(
     await remote.close()
 
 
+async def test_host_with_several_pinned_keys__is_let_in_with_each_and_with_no_other(
+    way: Way, host: Host
+) -> None:
+    before = way.target.host_key
+    after = await asyncio.to_thread(host.change_host_key)
+    pinned = way.target
+    for keys in ((before, after), (after, before)):
+        pinned = replace(way.target, host_key=keys[0], further_host_keys=keys[1:])
+        await (await way.connector.connect(pinned)).close()
+    await asyncio.to_thread(host.change_host_key)
+    with pytest.raises(HostKeyChanged) as caught:
+        await way.connector.connect(pinned)
+    assert caught.value.pinned == f"{fingerprint(after)}, {fingerprint(before)}"
+
+
 PAM = "UsePAM yes\nKbdInteractiveAuthentication yes\n"
 SECOND_FACTORS = {
     "AuthenticationMethods publickey,keyboard-interactive": "keyboard-interactive",

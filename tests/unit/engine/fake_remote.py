@@ -65,11 +65,11 @@ class FakeFleet:
     async def connect(self, target: Target) -> "FakeRemote":
         """See Connector."""
         host = self._listening(target.host, target.address)
-        if target.host_key not in host.keys:
+        if not any(key in host.keys for key in target.host_keys):
             raise HostKeyChanged(
                 host=target.host,
                 address=target.address,
-                pinned=fingerprint(target.host_key),
+                pinned=", ".join(map(fingerprint, target.host_keys)),
                 shown=fingerprint(host.key),
             )
         if not host.accepts_key:

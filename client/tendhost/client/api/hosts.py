@@ -55,10 +55,10 @@ class HostCalls(Connected):
         allow_duplicate: bool = False,
         **settings: Unpack[HostSettings],
     ) -> Host:
-        """Register a host and pin its host key.
+        """Register a host and pin its host keys.
 
-        `expected_host_key` is the key to pin, in any form that `RegisterHostRequest.expected_host_key` names; empty:
-        the best key that the host shows now. Nobody logs in; `test_host` does.
+        `expected_host_key` has the keys to pin, one a line, in any form that `RegisterHostRequest.expected_host_key`
+        names; empty: the best key that the host shows now. Nobody logs in; `test_host` does.
 
         Raises AlreadyExists also where another host has the same host key or address (HOST_DUPLICATE),
         unless `allow_duplicate`.
@@ -103,6 +103,8 @@ class HostCalls(Connected):
         remove_windows: Sequence[MaintenanceWindow] = (),
         accept_new_host_key: bool = False,
         expected_host_key: str = "",
+        add_host_keys: Sequence[str] = (),
+        remove_host_keys: Sequence[str] = (),
         allow_duplicate: bool = False,
         etag: str = "",
         **settings: Unpack[HostSettings],
@@ -112,7 +114,9 @@ class HostCalls(Connected):
         The server adds and removes at the moment of the change: of two clients that add a tag each, both
         win. A window is removed by one that is equal to it.
 
-        With `accept_new_host_key` the key that the host shows now is pinned, for one that was reinstalled.
+        With `accept_new_host_key` the key that the host shows now is pinned in place of the pinned ones, for a host
+        that was reinstalled. `add_host_keys` pins further keys beside them, as for a rotation of keys, and
+        `remove_host_keys` removes pinned ones; both take the forms of `expected_host_key`.
         With `etag`, that of the host as it was read, nothing is changed where it has been reconfigured
         since: raises EtagMismatch. See `retry_on_conflict`.
         """
@@ -129,6 +133,8 @@ class HostCalls(Connected):
             remove_windows=map(convert_policies.window_message, remove_windows),
             accept_new_host_key=accept_new_host_key,
             expected_host_key=expected_host_key,
+            add_host_keys="\n".join(add_host_keys),
+            remove_host_keys=remove_host_keys,
             allow_duplicate=allow_duplicate,
             etag=etag,
             request_id=new_request_id(),

@@ -19,6 +19,8 @@ OPTIONS = {
     "delay_between_waves": "--delay",
     "dependencies": "--dependency",
     "expected_host_key": "--host-key",
+    "add_host_keys": "--add-host-key",
+    "remove_host_keys": "--remove-host-key",
     "expires_after": "--expires",
     "filter.all_tags": "--tag",
     "filter.any_tags": "--any-tag",

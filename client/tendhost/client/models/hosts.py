@@ -234,6 +234,7 @@ class Host:
     hooks: Hooks
     health_checks: HealthChecks
     host_key_fingerprint: str
+    """Of the first pinned host key."""
     registered_at: datetime | None
     state: HostState
     pending_updates: int
@@ -253,7 +254,9 @@ class Host:
     duplicate_of: tuple[Duplicate, ...]
     """Other registered hosts that are, or may be, the same machine."""
     etag: str
-    """Changes with the configuration and the pinned host key, not with the status."""
+    """Changes with the configuration and the pinned host keys, not with the status."""
+    host_key_fingerprints: tuple[str, ...] = ()
+    """Of all pinned host keys, any of which the host may show."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

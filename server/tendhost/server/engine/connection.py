@@ -42,4 +42,5 @@ def target_of(host: Host) -> Target:
         user=config.user,
         ssh_key=config.ssh_key,
         host_key=host.host_key,
+        further_host_keys=host.further_host_keys,
     )

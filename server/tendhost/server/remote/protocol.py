@@ -20,7 +20,13 @@ class Target:
     ssh_key: str
     """Path of a private key; empty: `TENDHOST_SSH_KEY`, else the agent."""
     host_key: str
-    """The pinned public key, type and base64; what is shown must be this one."""
+    """The pinned public key, type and base64; what is shown must be this one or a further one."""
+    further_host_keys: tuple[str, ...] = ()
+
+    @property
+    def host_keys(self) -> tuple[str, ...]:
+        """Every pinned public key, `host_key` first."""
+        return (self.host_key, *self.further_host_keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

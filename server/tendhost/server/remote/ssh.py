@@ -145,7 +145,7 @@ class SshConnector:
                     sock=connection,
                     username=target.user,
                     client_keys=client.watching(keys),
-                    server_host_key_algs=host_key_algorithms(target.host_key),
+                    server_host_key_algs=host_key_algorithms(*target.host_keys),
                     **_OPTIONS,
                     keepalive_interval=self._settings.keepalive_interval.total_seconds(),
                     keepalive_count_max=self._settings.keepalive_count,

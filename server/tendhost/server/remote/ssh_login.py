@@ -57,18 +57,18 @@ def algorithms_of(*kinds: str) -> tuple[str, ...]:
     return tuple(name for kind in kinds for name in (of_rsa if kind == "ssh-rsa" else (kind,)))
 
 
-def host_key_algorithms(host_key: str) -> tuple[str, ...]:
-    """Those of the pinned kind first: the host shows that key if it still has it.
+def host_key_algorithms(*host_keys: str) -> tuple[str, ...]:
+    """Those of the pinned kinds first, in the order of the pins: the host shows such a key if it still has one.
 
     The others stand behind, so that a host which lost it shows what it has now and is refused by
     its fingerprint, instead of by two lists of algorithms that do not meet.
     """
-    pinned = host_key.partition(" ")[0]
-    return algorithms_of(*sorted(KINDS, key=lambda kind: kind != pinned))
+    pinned = [kind for key in host_keys if (kind := key.partition(" ")[0]) in KINDS]
+    return algorithms_of(*dict.fromkeys((*pinned, *KINDS)))
 
 
 class PinnedClient(asyncssh.SSHClient):
-    """Accepts one host key only, and remembers what became of the login.
+    """Accepts the pinned host keys only, and remembers what became of the login.
 
     The host says by what it asks for why it refuses a login. After a key that it accepts, a host that wants a second
     factor offers what it still wants, and no further key; one that refuses the user offers everything again.
@@ -87,7 +87,7 @@ class PinnedClient(asyncssh.SSHClient):
         self, host: str, address: str, port: int, key: asyncssh.SSHKey
     ) -> bool:
         shown = key.export_public_key("openssh").decode().split()[:2]
-        if shown == self._target.host_key.split()[:2]:
+        if any(shown == pinned.split()[:2] for pinned in self._target.host_keys):
             return True
         self._refused = " ".join(shown)
         return False
@@ -129,7 +129,8 @@ class PinnedClient(asyncssh.SSHClient):
         target = self._target
         where = {"host": target.host, "address": target.address}
         if self._refused:
-            pinned, shown = fingerprint(target.host_key), fingerprint(self._refused)
+            pinned = ", ".join(map(fingerprint, target.host_keys))
+            shown = fingerprint(self._refused)
             return HostKeyChanged(pinned=pinned, shown=shown, **where)
         wanted = " or ".join(self._wanted)
         if self._said:

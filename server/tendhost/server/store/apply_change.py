@@ -177,7 +177,7 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
 
 def _require_distinct(database: sqlite3.Connection, host: Host) -> None:
     for what, statement, value in (
-        ("host key", sql.SAME_HOST_KEY, host.host_key),
+        *(("host key", sql.SAME_HOST_KEY, key) for key in host.host_keys),
         ("address", sql.SAME_ENDPOINT, host.config.endpoint),
     ):
         row = database.execute(statement, (value, host.name)).fetchone()

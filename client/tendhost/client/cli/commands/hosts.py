@@ -19,6 +19,7 @@ from tendhost.client.cli.formatting import AddWindow, RemoveWindow, windows
 from tendhost.client.cli.options.choices import chosen
 from tendhost.client.cli.options.host import (
     AddGroups,
+    AddHostKeys,
     Address,
     AddTags,
     Duplicate,
@@ -26,7 +27,9 @@ from tendhost.client.cli.options.host import (
     HostKey,
     Name,
     RemoveGroups,
+    RemoveHostKeys,
     RemoveTags,
+    Repin,
     with_settings,
 )
 from tendhost.client.cli.options.selection import (
@@ -51,7 +54,7 @@ def add(
     name: Name,
     address: Annotated[str, Address],
     given: GivenSettings,
-    host_key: HostKey = "",
+    host_key: HostKey = None,
     allow_duplicate: Duplicate = False,
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Log in once to check the login.")
@@ -74,12 +77,12 @@ def add(
         host = await client.add_host(
             name,
             address,
-            expected_host_key=host_key,
+            expected_host_key="\n".join(host_key or ()),
             allow_duplicate=allow_duplicate,
             **given.with_scope(UpdateScope()),
         )
         if not session.json:
-            print(f"added {host.name}; its host key is {host.host_key_fingerprint}", flush=True)
+            print(f"added {host.name}; {_pinned(host)}", flush=True)
         found = await client.test_host(name) if test else None
         if session.json:
             session.print_json({**asdict(host), "test": found})
@@ -182,14 +185,10 @@ def set_(
     remove_group: RemoveGroups = None,
     add_window: AddWindow = None,
     remove_window: RemoveWindow = None,
-    accept_new_host_key: Annotated[
-        bool,
-        typer.Option(
-            "--accept-new-host-key",
-            help="Pin the key that the host shows now, after a reinstallation.",
-        ),
-    ] = False,
-    host_key: HostKey = "",
+    accept_new_host_key: Repin = False,
+    host_key: HostKey = None,
+    add_host_key: AddHostKeys = None,
+    remove_host_key: RemoveHostKeys = None,
     allow_duplicate: Duplicate = False,
 ) -> None:
     """Change the configuration of a host. Options that are not given keep their values.
@@ -203,6 +202,7 @@ def set_(
       tendhost host set web1 --pre-hook drain.sh --post-hook restore.sh --hook-timeout 2m
       tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
       tendhost host set web1 --accept-new-host-key
+      tendhost host set web1 --add-host-key "$(cat new_host_key.pub)"
 
     Given tags, groups, windows, compose paths and checks replace all former ones; '' alone removes them.
     --add-tag, --remove-tag and similar options change single ones.
@@ -216,6 +216,8 @@ def set_(
         "remove_groups": remove_group,
         "add_windows": windows(add_window, "--add-window"),
         "remove_windows": windows(remove_window, "--remove-window"),
+        "add_host_keys": add_host_key,
+        "remove_host_keys": remove_host_key,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
     if not (changes or given.settings or given.scope or accept_new_host_key):
@@ -232,7 +234,7 @@ def set_(
         return await client.reconfigure_host(
             name,
             accept_new_host_key=accept_new_host_key,
-            expected_host_key=host_key,
+            expected_host_key="\n".join(host_key or ()),
             allow_duplicate=allow_duplicate,
             **changes,
             **settings,
@@ -243,10 +245,18 @@ def set_(
         if session.json:
             session.print_json(host)
         else:
-            pinned = f"; its host key is {host.host_key_fingerprint}" if accept_new_host_key else ""
-            print(f"changed {host.name}{pinned}")
+            repinned = accept_new_host_key or add_host_key or remove_host_key
+            print(f"changed {host.name}{f'; {_pinned(host)}' if repinned else ''}")
 
     session.run(work)
+
+
+def _pinned(host: Host) -> str:
+    """What is said of the pinned keys."""
+    keys = host.host_key_fingerprints
+    if len(keys) < 2:
+        return f"its host key is {host.host_key_fingerprint}"
+    return f"its host keys are {', '.join(keys)}"
 
 
 @app.command()

@@ -91,10 +91,32 @@ Key = Annotated[
     ),
 ]
 HostKey = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
+        "--host-key",
         metavar="KEY",
-        help="Key that the host must show: SHA256:…, a public key, or a line of ssh-keygen -l or known_hosts.",
+        help="Key that the host must show: SHA256:…, a public key, or a line of ssh-keygen -l or known_hosts."
+        " May be repeated: the host must show one of them, and all are pinned.",
+    ),
+]
+AddHostKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add-host-key",
+        metavar="KEY",
+        help="Pin a further key beside the pinned ones, as for a rotation of keys. May be repeated.",
+    ),
+]
+RemoveHostKeys = Annotated[
+    list[str] | None,
+    typer.Option("--remove-host-key", metavar="KEY", help="Remove a pinned key. May be repeated."),
+]
+Repin = Annotated[
+    bool,
+    typer.Option(
+        "--accept-new-host-key",
+        "--repin",
+        help="Pin the key that the host shows now in place of the pinned ones, after a reinstallation.",
     ),
 ]
 Duplicate = Annotated[

@@ -1,6 +1,6 @@
 """A host: its configuration, its status, and the changes of its state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -233,6 +233,17 @@ class Host:
     registered_at: datetime
     status: HostStatus = HostStatus()
     revision: int = 0
+    further_host_keys: tuple[str, ...] = ()
+    """Other public keys that the host may show as well, in the order in which a login asks for their kinds."""
+
+    @property
+    def host_keys(self) -> tuple[str, ...]:
+        """Every pinned public key, `host_key` first."""
+        return (self.host_key, *self.further_host_keys)
+
+    def pinned(self, keys: Sequence[str]) -> "Host":
+        """The host with these pinned public keys, at least one."""
+        return replace(self, host_key=keys[0], further_host_keys=tuple(keys[1:]))
 
     @property
     def planned_update(self) -> timedelta:
@@ -246,8 +257,8 @@ class Host:
 
     @property
     def etag(self) -> str:
-        """Changes with the configuration and the pinned key, not with the status."""
-        return etag_of(self.config, self.host_key)
+        """Changes with the configuration and the pinned keys, not with the status."""
+        return etag_of(self.config, *self.host_keys)
 
     def after(self, trigger: Trigger) -> "Host":
         """The host after `trigger`. Raises InvalidTransition."""
@@ -375,7 +386,7 @@ class Host:
     def _login(self) -> tuple[str, ...]:
         """The settings that decide whether a login succeeds."""
         config = self.config
-        return (config.endpoint, config.user, config.ssh_key, self.host_key)
+        return (config.endpoint, config.user, config.ssh_key, *self.host_keys)
 
     def acknowledged(self, *, by: str, now: datetime) -> "Host":
         """The host, still in FAILED, with who has acknowledged that. Raises InvalidTransition unless FAILED."""

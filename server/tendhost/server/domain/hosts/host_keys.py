@@ -77,6 +77,13 @@ class ExpectedKeys:
             return False
         return key in self.keys or any(_digest(name, blob) == it for name, it in self.digests)
 
+    def all_in(self, shown: Sequence[str]) -> bool:
+        """Whether `shown` has every key that is expected, as far as fingerprints and public keys tell them apart."""
+        blobs = [blob for key in shown if (blob := _blob(key)) is not None]
+        return set(self.keys) <= set(shown) and all(
+            any(_digest(name, blob) == it for blob in blobs) for name, it in self.digests
+        )
+
     def __str__(self) -> str:
         known = (*map(fingerprint, self.keys), *(_text(*digest) for digest in self.digests))
         return ", ".join(dict.fromkeys(known))

@@ -53,6 +53,10 @@ class Reconfiguration:
     windows: WindowChange = WindowChange()
     accept_new_host_key: bool = False
     expected_host_key: str = ""
+    added_host_keys: str = ""
+    """Further keys to pin, in the forms of domain/hosts/host_keys."""
+    removed_host_keys: tuple[str, ...] = ()
+    """Pinned keys to remove, each in one of those forms."""
     allow_duplicate: bool = False
     """Whether another host may have the same address or key."""
     etag: str = ""

@@ -81,27 +81,33 @@ class HostTester:
                 shown = error.shown
             case AuthenticationRefused():
                 # The host key is compared before the user is.
-                shown = fingerprint(host.host_key)
+                shown = await self._accepted(host)
             case _:
                 shown = await self._shown(host)
         return HostTest(
             host_key_fingerprint=shown,
-            host_key_pinned=shown == fingerprint(host.host_key),
+            host_key_pinned=shown in map(fingerprint, host.host_keys),
             problem=Problem.of(error),
         )
+
+    async def _accepted(self, host: Host) -> str:
+        """Fingerprint of the key that the host has just shown to a login, which accepted it."""
+        if not host.further_host_keys:
+            return fingerprint(host.host_key)
+        return await self._shown(host) or fingerprint(host.host_key)
 
     async def _shown(self, host: Host) -> str:
         """Fingerprint of the key that the host shows to somebody who does not log in; empty: none.
 
-        A login asks for the pinned kind of key first, and so does this.
+        A login asks for the pinned kinds of keys first, and so does this.
         """
         address, port = host.config.network_address, host.config.port
-        pinned = host.host_key.partition(" ")[0]
+        pinned = [key.partition(" ")[0] for key in host.host_keys]
         with suppress(HostError):
             kinds = await self._connector.get_host_key_kinds(
                 host=host.name, address=address, port=port
             )
-            kind = pinned if pinned in kinds else kinds[0]
+            kind = next((kind for kind in pinned if kind in kinds), kinds[0])
             key = await self._connector.get_host_key(
                 host=host.name, address=address, port=port, kind=kind
             )
@@ -110,7 +116,7 @@ class HostTester:
 
     async def _logged_in(self, host: Host, remote: Remote) -> HostTest:
         found = HostTest(
-            host_key_fingerprint=fingerprint(host.host_key), host_key_pinned=True, logged_in=True
+            host_key_fingerprint=await self._accepted(host), host_key_pinned=True, logged_in=True
         )
         try:
             completed = await remote.run(login_script(), timeout=TIMEOUT, limit=OUTPUT_LIMIT)

@@ -16,15 +16,10 @@ from tendhost.server.domain.events import (
     StateChanged,
 )
 from tendhost.server.domain.hosts.host import Host, HostConfig
-from tendhost.server.domain.hosts.host_keys import ExpectedKeys, expected_keys, fingerprint
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, require_sound
-from tendhost.server.domain.request_errors import (
-    FieldViolation,
-    HostAlreadyExists,
-    HostBusy,
-    HostKeyMismatch,
-    InvalidArgument,
-)
+from tendhost.server.domain.request_errors import HostAlreadyExists, HostBusy
+from tendhost.server.engine.fleet.enrolment import Enrolment
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.remote.protocol import Connector
@@ -46,7 +41,7 @@ class Registry:
         self, *, store: HostWorkStore, connector: Connector, clock: Clock, policies: Policies
     ) -> None:
         self._store = store
-        self._connector = connector
+        self._enrolment = Enrolment(connector)
         self._clock = clock
         self._policies = policies
 
@@ -58,17 +53,18 @@ class Registry:
         *,
         allow_duplicate: bool = False,
     ) -> Host:
-        """Add a host and pin the key that it shows.
+        """Add a host and pin its keys.
 
         Raises HostAlreadyExists, HostDuplicate (unless that is allowed), HostUnreachable, Timeout,
         HostKeyMismatch, InvalidArgument.
         """
         require_sound(config)
         await self._refuse_known(config.name)
-        host_key = await self._enrolled(config, expected_key)
+        keys = await self._enrolment.keys_of_new_host(config, expected_key)
         now = self._clock.now()
-        host = Host(config=config, host_key=host_key, registered_at=now)
-        body = HostRegistered(by=call.principal, host_key_fingerprint=fingerprint(host_key))
+        host = Host(config=config, host_key="", registered_at=now).pinned(keys)
+        told = ", ".join(map(fingerprint, keys))
+        body = HostRegistered(by=call.principal, host_key_fingerprint=told)
         change = Change(
             events=(Event(at=now, body=body, host=host.name),),
             hosts=(host,),
@@ -80,7 +76,7 @@ class Registry:
 
     @retried_on_conflict
     async def reconfigure(self, wanted: Reconfiguration, call: MutationContext[Host]) -> Host:
-        """Change a host's configuration, and with `accept_new_host_key` the key that it must show.
+        """Change a host's configuration, and the keys that it may show.
 
         Raises HostNotFound, HostBusy, HostDuplicate, EtagMismatch, InvalidArgument, HostKeyMismatch, HostUnreachable.
         """
@@ -88,9 +84,7 @@ class Registry:
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
         config = wanted.of(host.config)
         changed = replace(host, config=config)
-        if wanted.accept_new_host_key:
-            key = await self._enrolled(config, wanted.expected_host_key)
-            changed = replace(changed, host_key=key)
+        changed = changed.pinned(await self._enrolment.keys_after(wanted, config, host.host_keys))
         if changed == host:
             return await call.commit_unchanged(self._store, host, self._clock.now())
         changes = _changes(host, changed)
@@ -103,7 +97,7 @@ class Registry:
         if changed.mends_login(host):
             origin, to = host.status.state, freed.status.state
             bodies.append(StateChanged(origin=origin, to=to, cause="the login has other settings"))
-        moved = (config.endpoint, changed.host_key) != (host.config.endpoint, host.host_key)
+        moved = (config.endpoint, changed.host_keys) != (host.config.endpoint, host.host_keys)
         distinct = moved and not wanted.allow_duplicate
         saved = await self._saved(freed, bodies, call, distinct=distinct)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
@@ -163,42 +157,11 @@ class Registry:
             raise HostBusy(host=name, operation=running.id)
         return host
 
-    async def _enrolled(self, config: HostConfig, expected: str) -> str:
-        wanted = _expected_keys(config, expected) if expected else None
-        offered = await self._connector.get_host_key_kinds(
-            host=config.name, address=config.network_address, port=config.port
-        )
-        if wanted is None:
-            return await self._shown(config, offered[0])
-        shown = []
-        # A host shows one key at a time. The known one may be of another kind than its best.
-        for kind in [kind for kind in wanted.kinds if kind in offered] or offered[:1]:
-            key = await self._shown(config, kind)
-            if wanted.matches(key):
-                return key
-            shown.append(fingerprint(key))
-        raise HostKeyMismatch(host=config.name, expected=str(wanted), shown=", ".join(shown))
-
-    async def _shown(self, config: HostConfig, kind: str) -> str:
-        return await self._connector.get_host_key(
-            host=config.name, address=config.network_address, port=config.port, kind=kind
-        )
-
-
-def _expected_keys(config: HostConfig, expected: str) -> ExpectedKeys:
-    """The keys that a user expects. Raises InvalidArgument."""
-    address, port = config.address, config.port
-    names = (address, config.name, f"[{address}]:{port}", f"[{config.name}]:{port}")
-    try:
-        return expected_keys(expected, names)
-    except ValueError as error:
-        raise InvalidArgument(FieldViolation("expected_host_key", str(error))) from error
-
 
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:
-    """Changes of a host's configuration and pinned key."""
+    """Changes of a host's configuration and pinned keys."""
     found = changes_of(old.config, new.config)
-    if old.host_key == new.host_key:
+    if old.host_keys == new.host_keys:
         return found
-    before, after = fingerprint(old.host_key), fingerprint(new.host_key)
+    before, after = (", ".join(map(fingerprint, host.host_keys)) for host in (old, new))
     return (*found, FieldChange(path="host_key", old=before, new=after))

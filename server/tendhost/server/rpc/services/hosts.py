@@ -276,6 +276,8 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
         ),
         accept_new_host_key=request.accept_new_host_key,
         expected_host_key=request.expected_host_key,
+        added_host_keys=request.add_host_keys,
+        removed_host_keys=tuple(request.remove_host_keys),
         allow_duplicate=request.allow_duplicate,
         etag=request.etag,
     )
@@ -283,7 +285,15 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
 
 _CHANGES = frozenset(
     {
-        *("accept_new_host_key", "add_tags", "remove_tags", "add_groups", "remove_groups"),
+        *(
+            "accept_new_host_key",
+            "add_host_keys",
+            "remove_host_keys",
+            "add_tags",
+            "remove_tags",
+            "add_groups",
+            "remove_groups",
+        ),
         *("add_windows", "remove_windows"),
     }
 )

@@ -1,0 +1,97 @@
+"""The enrolment of a host's keys: what the host shows, compared with what a user expects."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from tendhost.server.domain.hosts.host import HostConfig
+from tendhost.server.domain.hosts.host_keys import ExpectedKeys, expected_keys, fingerprint
+from tendhost.server.domain.hosts.pinned_keys import (
+    changed_keys,
+    enrolled_keys,
+    require_few,
+    usable_keys,
+)
+from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
+from tendhost.server.domain.request_errors import FieldViolation, HostKeyMismatch, InvalidArgument
+from tendhost.server.remote.protocol import Connector
+
+T = TypeVar("T")
+
+
+class Enrolment:
+    """Finds the keys to pin for a host."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    async def keys_of_new_host(self, config: HostConfig, expected: str) -> tuple[str, ...]:
+        """The keys to pin: those expected, or the best one that the host shows now.
+
+        Raises InvalidArgument, HostKeyMismatch, and what Connector.get_host_key_kinds raises.
+        """
+        wanted = _parsed(config, expected, "expected_host_key") if expected else None
+        if wanted is None:
+            return (await self._shown(config, (await self._offered(config))[0]),)
+        keys = await self._matching(config, wanted)
+        _require(lambda: require_few(keys), "expected_host_key")
+        return keys
+
+    async def keys_after(
+        self, wanted: Reconfiguration, config: HostConfig, pinned: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The pinned keys after a change of them. Raises as `keys_of_new_host` does."""
+        keys = tuple(pinned)
+        if wanted.accept_new_host_key:
+            keys = await self.keys_of_new_host(config, wanted.expected_host_key)
+        if wanted.added_host_keys:
+            parsed = _parsed(config, wanted.added_host_keys, "add_host_keys")
+            # A fingerprint alone cannot be pinned: the host has the key that belongs to it.
+            added = await self._matching(config, parsed) if parsed.digests else usable_keys(parsed)
+            _require(lambda: require_few(changed_keys(keys, added, ())), "add_host_keys")
+            keys = changed_keys(keys, added, ())
+        if wanted.removed_host_keys:
+            former = keys
+            keys = _require(
+                lambda: changed_keys(former, (), wanted.removed_host_keys), "remove_host_keys"
+            )
+        return keys
+
+    async def _matching(self, config: HostConfig, wanted: ExpectedKeys) -> tuple[str, ...]:
+        """The keys to pin of those wanted. Raises HostKeyMismatch if the host shows none of them."""
+        offered = await self._offered(config)
+        shown: list[str] = []
+        # A host shows one key at a time. The known one may be of another kind than its best.
+        for kind in [kind for kind in wanted.kinds if kind in offered] or offered[:1]:
+            shown.append(await self._shown(config, kind))
+            if wanted.all_in(shown):
+                break
+        keys = enrolled_keys(wanted, shown)
+        if not keys:
+            told = ", ".join(map(fingerprint, shown))
+            raise HostKeyMismatch(host=config.name, expected=str(wanted), shown=told)
+        return keys
+
+    async def _offered(self, config: HostConfig) -> tuple[str, ...]:
+        return await self._connector.get_host_key_kinds(
+            host=config.name, address=config.network_address, port=config.port
+        )
+
+    async def _shown(self, config: HostConfig, kind: str) -> str:
+        return await self._connector.get_host_key(
+            host=config.name, address=config.network_address, port=config.port, kind=kind
+        )
+
+
+def _parsed(config: HostConfig, text: str, field: str) -> ExpectedKeys:
+    """The keys that a user names in a field of the request. Raises InvalidArgument."""
+    address, port = config.address, config.port
+    names = (address, config.name, f"[{address}]:{port}", f"[{config.name}]:{port}")
+    return _require(lambda: expected_keys(text, names), field)
+
+
+def _require(work: Callable[[], T], field: str) -> T:
+    """What `work` returns; its ValueError is a violation of `field`. Raises InvalidArgument."""
+    try:
+        return work()
+    except ValueError as error:
+        raise InvalidArgument(FieldViolation(field, str(error))) from error

@@ -1,0 +1,141 @@
+"""HostService over a real channel: which host keys are pinned, who pins others, and what is refused."""
+
+import grpc
+import pytest
+
+from tendhost.server.domain.hosts.host_keys import fingerprint
+from tendhost.server.rpc.convert.events import event_message
+from tendhost.v1 import host_service_pb2 as pb
+from tendhost.v1.host_pb2 import Host, HostConfig
+from tendhost.v1.operation_pb2 import OPERATION_STATUS_SUCCEEDED
+from tests.rpc.api import Api, refusal
+from tests.unit.domain.hosts.test_host_keys import made_up
+from tests.unit.engine.fake_host import KEY
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+RSA_KEY = made_up("ssh-rsa", b"rsa" * 90)
+OTHER_KEY = made_up("ssh-ed25519", b"o" * 32)
+ECDSA_KEY = made_up("ecdsa-sha2-nistp256", b"ecdsa" * 9)
+
+
+async def register(api: Api, expected: str = "") -> Host:
+    config = HostConfig(name="web1", address="web1.example.org")
+    request = pb.RegisterHostRequest(config=config, expected_host_key=expected)
+    host: Host = (await api.hosts.RegisterHost(request)).host
+    return host
+
+
+async def repinned(api: Api, **change) -> Host:
+    request = pb.ReconfigureHostRequest(name="web1", **change)
+    host: Host = (await api.hosts.ReconfigureHost(request)).host
+    return host
+
+
+def prints(*keys: str) -> list[str]:
+    return [fingerprint(key) for key in keys]
+
+
+async def test_keys_of_an_enrolment__are_all_pinned_if_the_host_shows_one_of_them(api: Api):
+    fake = api.world.fleet.add("web1.example.org")
+    fake.further_keys = (RSA_KEY,)
+    host = await register(api, f"web1 {OTHER_KEY}\nweb1 {RSA_KEY}\nweb1 {KEY}")
+    assert list(host.host_key_fingerprints) == prints(KEY, RSA_KEY, OTHER_KEY)
+    assert host.host_key_fingerprint == fingerprint(KEY)
+    fake.key, fake.further_keys = OTHER_KEY, ()  # the rotation
+    assert (await api.run("StartQuery")).status == OPERATION_STATUS_SUCCEEDED
+    fake.key = ECDSA_KEY
+    problem = (await api.run("StartQuery")).problem
+    assert problem.reason == "HOST_KEY_CHANGED"
+    assert problem.facts["pinned"] == ", ".join(prints(KEY, RSA_KEY, OTHER_KEY))
+
+
+async def test_key_of_a_rotation__is_added_before_the_host_has_it_and_the_old_one_removed(
+    api: Api,
+):
+    fake = api.world.fleet.add("web1.example.org")
+    await register(api)
+    host = await repinned(api, add_host_keys=f"{OTHER_KEY} root@web1")
+    assert list(host.host_key_fingerprints) == prints(KEY, OTHER_KEY)
+    etag = host.etag
+    fake.key = OTHER_KEY
+    assert (await api.run("StartQuery")).status == OPERATION_STATUS_SUCCEEDED
+    host = await repinned(api, remove_host_keys=[fingerprint(KEY)])
+    assert list(host.host_key_fingerprints) == prints(OTHER_KEY)
+    assert host.etag != etag
+    fake.key = KEY
+    assert (await api.run("StartQuery")).problem.reason == "HOST_KEY_CHANGED"
+
+
+async def test_fingerprint_that_is_added__is_one_that_the_host_shows_now(api: Api):
+    fake = api.world.fleet.add("web1.example.org")
+    await register(api)
+    request = pb.ReconfigureHostRequest(name="web1", add_host_keys=fingerprint(RSA_KEY))
+    refused = await refusal(api.hosts.ReconfigureHost(request))
+    assert (refused.reason, refused.facts["shown"]) == ("HOST_KEY_MISMATCH", fingerprint(KEY))
+    fake.further_keys = (RSA_KEY,)
+    host = (await api.hosts.ReconfigureHost(request)).host
+    assert list(host.host_key_fingerprints) == prints(KEY, RSA_KEY)
+
+
+async def test_repin__replaces_every_pinned_key_and_tells_who_did_it_with_both_fingerprints(
+    api: Api,
+):
+    fake = api.world.fleet.add("web1.example.org")
+    await register(api, f"{KEY}\n{RSA_KEY}")
+    fake.key = OTHER_KEY
+    host = await repinned(api, accept_new_host_key=True)
+    assert list(host.host_key_fingerprints) == prints(OTHER_KEY)
+    told = event_message((await api.world.events())[-1]).host_reconfigured
+    assert told.by
+    (change,) = told.changes
+    assert change.path == "host_key"
+    assert (change.old, change.new) == (", ".join(prints(KEY, RSA_KEY)), fingerprint(OTHER_KEY))
+
+
+async def test_repin__with_a_supplied_key_refuses_another_machine_and_changes_nothing(api: Api):
+    fake = api.world.fleet.add("web1.example.org")
+    before = await register(api)
+    fake.key = OTHER_KEY
+    request = pb.ReconfigureHostRequest(
+        name="web1", accept_new_host_key=True, expected_host_key=RSA_KEY
+    )
+    assert (await refusal(api.hosts.ReconfigureHost(request))).reason == "HOST_KEY_MISMATCH"
+    assert await api.host() == before
+
+
+MANY = "\n".join(made_up("ssh-ed25519", bytes([n])) for n in range(16))
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "why"),
+    [
+        ({"add_host_keys": "nonsense"}, "add_host_keys", "expected a fingerprint"),
+        ({"add_host_keys": f"@revoked * {RSA_KEY}"}, "add_host_keys", "revokes this key"),
+        ({"add_host_keys": MANY}, "add_host_keys", "17 keys; expected at most 16"),
+        ({"remove_host_keys": [RSA_KEY]}, "remove_host_keys", "is not pinned; expected one of"),
+        ({"remove_host_keys": [KEY]}, "remove_host_keys", "no pinned key would be left"),
+        ({"remove_host_keys": ["nonsense"]}, "remove_host_keys", "expected a fingerprint"),
+        ({"remove_host_keys": [""]}, "remove_host_keys[0]", "must"),
+    ],
+)
+async def test_change_of_pins__that_means_nothing_is_refused(api: Api, change, field, why):
+    api.world.fleet.add("web1.example.org")
+    before = await register(api)
+    refused = await refusal(
+        api.hosts.ReconfigureHost(pb.ReconfigureHostRequest(name="web1", **change))
+    )
+    assert (refused.code, refused.fields) == (INVALID, [field])
+    assert why in str(refused.text)
+    assert await api.host() == before
+
+
+async def test_duplicate__is_found_by_any_of_the_keys(api: Api):
+    api.world.fleet.add("web1.example.org")
+    await register(api)
+    other = api.world.fleet.add("web2.example.org")
+    other.further_keys = (RSA_KEY,)
+    request = pb.RegisterHostRequest(
+        config=HostConfig(name="web2", address="web2.example.org"),
+        expected_host_key=f"{RSA_KEY}\n{KEY}",
+    )
+    assert (await refusal(api.hosts.RegisterHost(request))).reason == "HOST_DUPLICATE"
