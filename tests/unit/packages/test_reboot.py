@@ -123,7 +123,10 @@ def test_needrestart_knows_kernels_that_dpkg_does_not() -> None:
     list(
         pairwise(
             [
+                "6.1.0~-amd64",
                 "6.1.0~rc7-amd64",
+                "6.1.0-0~1-amd64",
+                "6.1.0-0-amd64",
                 "6.1.0-0.deb11.21-amd64",
                 "6.1.0-9-amd64",
                 "6.1.0-18-amd64",

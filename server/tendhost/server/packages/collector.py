@@ -22,7 +22,7 @@ _HARDWARE = r"""
 machine() {
   set -- grep -sH '' /proc/sys/kernel/hostname /sys/class/dmi/id/sys_vendor \
     /sys/class/dmi/id/product_name /sys/class/dmi/id/product_serial /sys/class/dmi/id/product_uuid
-  if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi
+  as_root_or_user "$@"
   [ ! -r /proc/device-tree/model ] ||
     printf 'device-tree:%s\n' "$(tr -d '\0' </proc/device-tree/model)"
 }

@@ -18,13 +18,17 @@ as_root() {
 }"""
 """Runs a command as root. Every script becomes root in this way, which is that of `remote/`, too: a user whom
 sudoers(5) allows another command may not be allowed this one."""
+AS_ROOT_OR_USER = (
+    'as_root_or_user() { if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }'
+)
+"""Runs a command by `as_root` where `$privileged` is 0, else as the user: what root is told more of."""
 PROCESS_1 = "process_1() { cat /proc/1/stat 2>/dev/null || as_root cat /proc/1/stat; }"
 """Prints proc(5), /proc/1/stat, by `as_root` where hidepid keeps it from the user."""
 PRIVILEGE = f"{AS_ROOT}\nprivilege() {{ id -u && id -un && as_root true; }}"
 """Prints id and name of the user; it fails, with the message of sudo, if the user cannot become root."""
 
 FACTS = (
-    f"{PRIVILEGE}\n{PROCESS_1}\n{IMMUTABLE}\n"
+    f"{PRIVILEGE}\n{AS_ROOT_OR_USER}\n{PROCESS_1}\n{IMMUTABLE}\n"
     + r"""
 os_release() { cat /etc/os-release || cat /usr/lib/os-release; }
 boot() { cat /proc/sys/kernel/random/boot_id /proc/uptime; process_1; }
@@ -50,7 +54,7 @@ disk() {
 kernel_size() {
   set -- find /boot -maxdepth 1 -type f -name "*$(uname -r)*" -exec ls -ln {} +
   # /boot may be closed to all but root.
-  if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi |
+  as_root_or_user "$@" |
     awk '{ sum += $5 } END { print sum + 0 }'
 }
 part os_release os_release; release=$out
@@ -67,7 +71,8 @@ case $out in *'% /boot'*) part kernel_size kernel_size ;; esac
 """.strip()
 ).replace("@is_image@", IS_IMAGE)
 """The parts that every script begins with. They set `release` (os-release(5)), `privileged`
-(0: yes), `contained` and `image` (empty: no); `as_root` runs a command as root."""
+(0: yes), `contained` and `image` (empty: no); `as_root` runs a command as root,
+`as_root_or_user` as root where possible."""
 
 FACT_PARTS = ("os_release", "uname", "boot", "privilege", "container", "disk")
 

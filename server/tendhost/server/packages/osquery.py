@@ -34,7 +34,7 @@ from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.collector import Collected
 from tendhost.server.packages.errors import PackageCommandFailed, ParseFailed
-from tendhost.server.packages.facts import AS_ROOT
+from tendhost.server.packages.facts import AS_ROOT, AS_ROOT_OR_USER
 from tendhost.server.packages.osquery_rows import Packages, Row
 from tendhost.server.packages.osquery_sql import checked_sql
 from tendhost.server.packages.script import Part, framed_script, parse_parts
@@ -47,10 +47,12 @@ MAX_SECONDS: Final = 30
 # started or waited for.
 _OSQUERY = rf"""
 {AS_ROOT}
+{AS_ROOT_OR_USER}
 osquery() {{
   set -- "$(command -v osqueryi)" --json --disable_extensions "$@"
   ! timeout -s KILL 1 true >/dev/null 2>&1 || set -- timeout -s KILL {MAX_SECONDS} "$@"
-  if as_root true 2>/dev/null; then as_root "$@"; else "$@"; fi
+  [ "$privileged" ] || {{ as_root true 2>/dev/null; privileged=$?; }}
+  as_root_or_user "$@"
 }}
 """.strip()
 

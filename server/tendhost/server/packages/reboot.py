@@ -27,6 +27,7 @@ from enum import IntEnum
 from typing import Any
 
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
+from tendhost.server.packages.apt.versions import DebianVersion
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.kernels import KERNEL_OWNERS, KernelOwners, flavour
 from tendhost.server.packages.rpm.versions import version_key as rpm_order
@@ -143,9 +144,9 @@ def _by_kernels(evidence: RebootEvidence, by_name: tuple[tuple[str, str], ...]) 
     running, owners, versions = evidence.running, evidence.owners, dict(by_name)
     if owners is not None and owners.kernels:
         kin: tuple[str, ...] = owners.kin(running)
-        order: Callable[[str], Any] = rpm_order if owners.in_order_of_rpm else _version_key
+        order: Callable[[str], Any] = rpm_order if owners.in_order_of_rpm else DebianVersion
     else:
-        order = _version_key
+        order = DebianVersion
         kin = tuple(release for release in versions if flavour(release) == flavour(running))
     if not kin:
         if by_name or (owners is not None and owners.kernels):
@@ -178,28 +179,6 @@ def installed_kernels(packages: Iterable[tuple[str, str]]) -> tuple[tuple[str, s
         and (match := _IMAGE.match(name))
         and not name.endswith("-dbg")
     )
-
-
-def _version_key(version: str) -> tuple[tuple[tuple[int, ...], tuple[int, str]], ...]:
-    """A key that orders as deb-version(7) does within one part of a version."""
-    parts = [((*map(_order, text), 0), _number(digits)) for text, digits in _CHUNK.findall(version)]
-    return (*parts, ((0,), _number("")))
-
-
-def _number(digits: str) -> tuple[int, str]:
-    # Numbers may be of any length, so they are compared by their length first.
-    bare = digits.lstrip("0")
-    return len(bare), bare
-
-
-_CHUNK = re.compile(r"([^0-9]*)([0-9]*)")
-
-
-def _order(character: str) -> int:
-    # Before the end comes the tilde, after it letters, after them everything else.
-    if character == "~":
-        return -1
-    return ord(character) + (0 if character.isalpha() else 0x110000)
 
 
 def _needed(reason: str) -> Reboot:

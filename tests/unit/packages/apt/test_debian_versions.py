@@ -89,3 +89,11 @@ def test_debian_versions__have_one_order_whatever_a_host_prints(a: str, b: str, 
     one, two, three = sorted(map(DebianVersion, (a, b, c)))
     assert one <= two <= three
     assert one <= three
+
+
+def test_version__with_an_epoch_of_any_length_is_compared() -> None:
+    long = "9" * 5000
+    assert DebianVersion(f"{long}:1") > DebianVersion("9:2")
+    assert DebianVersion(f"{long}8:1") < DebianVersion(f"{long}9:0")
+    assert DebianVersion("00:1") == DebianVersion("1")
+    assert DebianVersion("x:1") == DebianVersion("0:1")

@@ -10,13 +10,14 @@ from tendhost.server.packages.compose.commands import find_compose
 from tendhost.server.packages.compose.image_updates import image_updates_script
 from tendhost.server.packages.compose.inspect import inspect_lines, parse_inspection
 from tendhost.server.packages.compose.update import UpdateOptions, update_script
+from tendhost.server.packages.facts import AS_ROOT_OR_USER
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.tools import SHELLS
 from tests.unit.packages.compose.recordings import inspect
 
 V1 = ComposeVersion.V1
 PROJECTS = inspect("v2/inspect").projects
-ROOT = 'privileged=0; as_root() { "$@"; }'
+ROOT = f'privileged=0; as_root() {{ "$@"; }}\n{AS_ROOT_OR_USER}'
 INSPECT = framed_script(ROOT, inspect_lines(["/opt/my stacks/it's", "/opt/b"]))
 SCRIPTS = {
     "inspect": INSPECT,

@@ -22,7 +22,7 @@ from tendhost.server.packages.apt.listing import (
     parse_simulation,
     pending_packages,
 )
-from tendhost.server.packages.apt.settings import APT_GET, DEFINE
+from tendhost.server.packages.apt.settings import APT_CACHE, APT_GET, DEFINE
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.failures import PackageFailure
@@ -99,7 +99,7 @@ _RESTORE = r"""
 {settings}
 missing=; set --
 for want in {wanted}; do
-  if apt-cache $apt_settings show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
+  if {cache_command} show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
   name=${{want%%=*}}; version=$(printf %s "${{want#*=}}" | sed 's/:/%3a/g')
   case $name in *:*) architecture=${{name#*:}} ;; *) architecture=$(dpkg --print-architecture) ;; esac
   file={cache}/"${{name%%:*}}_${{version}}"
@@ -128,6 +128,7 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
     gone = [change.name for change in changes if not change.from_version]
     return _RESTORE.format(
         settings=DEFINE,
+        cache_command=APT_CACHE,
         wanted=shlex.join(wanted),
         cache="/var/cache/apt/archives",
         install=_apt_get(*options, "install"),
@@ -144,23 +145,23 @@ _SIZES = (
     *("-o", "Debug::NoLocking=1", "-o", "Dpkg::Options::=--no-act"),
 )
 # What of the answer is kept are the packages of which the archives have a newer version, or a pin wants another.
-LISTING = r"""
+LISTING = rf"""
 part installed installed
-updatable() {
-  apt-cache $apt_settings policy "$@" | awk '
-    function finish() { if (wanted || installed != candidate) printf "%s", block; block = "" }
-    /^[^ ]/ { finish(); wanted = seen = 0; installed = candidate = "" }
-    { block = block $0 "\n" }
-    /^  Installed: / { installed = $2 }
-    /^  Candidate: / { candidate = $2 }
-    /^ (\*\*\*|   ) [^ ]/ && !seen { seen = 1; wanted = $1 != "***" }
-    END { finish() }'
-}
+updatable() {{
+  {APT_CACHE} policy "$@" | awk '
+    function finish() {{ if (wanted || installed != candidate) printf "%s", block; block = "" }}
+    /^[^ ]/ {{ finish(); wanted = seen = 0; installed = candidate = "" }}
+    {{ block = block $0 "\n" }}
+    /^  Installed: / {{ installed = $2 }}
+    /^  Candidate: / {{ candidate = $2 }}
+    /^ (\*\*\*|   ) [^ ]/ && !seen {{ seen = 1; wanted = $1 != "***" }}
+    END {{ finish() }}'
+}}
 names=$(printf '%s\n' "$out" | awk -F '\t' '
-  NR == 1 { native = $1; next }
-  $1 ~ /^.[^nc]/ { print $3 == native || $3 == "all" ? $2 : $2 ":" $3 }')
+  NR == 1 {{ native = $1; next }}
+  $1 ~ /^.[^nc]/ {{ print $3 == native || $3 == "all" ? $2 : $2 ":" $3 }}')
 [ -z "$names" ] || part policy updatable $names
-part sources apt-cache $apt_settings policy
+part sources {APT_CACHE} policy
 """.strip()
 """Asks for the installed packages, the policy of those that are not what the archives have, and the archives."""
 

@@ -56,7 +56,7 @@ patiently() {
 _FETCH = re.compile(r"^(?:[EW]|Error|Warning): Failed to fetch (\S+) +(.*)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:E|Error): (.*)$", re.MULTILINE)
 _REPOSITORY = re.compile(r"^(?:[EW]|Error|Warning): The repository '([^'\n]+)' (.*)$", re.MULTILINE)
-# In the order of precedence, each with what is told of it.
+# In the order of precedence, each with what is told of it: the group `why`, else all of the match.
 # W: GPG error: …: The following signatures couldn't be verified because …: NO_PUBKEY 2EF30D53F48FF7B1
 # E: The repository 'http://deb.example.org bookworm InRelease' is not signed.
 # E: Release file for http://deb.example.org/InRelease is expired (invalid since 2d 3h 4min 5s). …
@@ -66,13 +66,12 @@ _DISTRUST = tuple(
     re.compile(pattern)
     for pattern in (
         r"The following signatures .*|At least one invalid signature was encountered.*",
-        r"(?<=, error message is: )(?=[^\n]).*",
+        r"Sub-process \S*(?:sqv|gpgv|sq) returned an error code.*?, error message is: (?P<why>.+)",
         r"OpenPGP signature verification failed: .*",
         r"Release file for \S+ is (?:expired|not valid yet).*",
         r"The repository '[^'\n]+' is (?:not|no longer) signed\.",
     )
 )
-_SIGNATURE_CHECKED = re.compile(r"Sub-process \S*(?:sqv|gpgv|sq) returned an error code")
 # E: Repository 'http://deb.example.org bookworm InRelease' changed its 'Suite' value from 'stable' to 'oldstable'
 _CHANGED = re.compile(r"Repository '([^'\n]+)' changed its '[A-Za-z]+' value from .*")
 # What the next refresh finds again, until somebody changes the host or the archive.
@@ -143,9 +142,7 @@ def _sources(failed: list[tuple[str, str]]) -> tuple[str, ...]:
 
 def _distrust(told: str) -> str:
     """Why apt does not trust an archive; empty where that is not the matter."""
-    for at, pattern in enumerate(_DISTRUST):
-        if at == 1 and not _SIGNATURE_CHECKED.search(told):
-            continue
+    for pattern in _DISTRUST:
         if match := pattern.search(told):
-            return one_line(match[0])
+            return one_line(match.groupdict().get("why") or match[0])
     return ""

@@ -20,7 +20,7 @@ class DebianVersion:
         if not dash:
             upstream, revision = rest, ""
         self._key = (
-            int(epoch) if epoch.isascii() and epoch.isdigit() else 0,
+            _number(epoch if epoch.isascii() and epoch.isdigit() else ""),
             _parts(upstream),
             _parts(revision),
         )

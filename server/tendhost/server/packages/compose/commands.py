@@ -1,4 +1,4 @@
-"""Shared parts of the compose scripts: finding docker compose, encoding paths, reasons of failures."""
+"""Shared parts of the compose scripts: finding docker compose, encoding paths."""
 
 import shlex
 from urllib.parse import quote, unquote
@@ -58,9 +58,3 @@ def compose_missing(version: ComposeVersion) -> str:
     """The message that docker compose is missing."""
     commands = " nor ".join(f"`{command}`" for command in _CANDIDATES[version])
     return f"{'neither ' if version is ComposeVersion.AUTO else 'no '}{commands} is there"
-
-
-def reason(stderr: str) -> str:
-    """The last lines of an error output as one line, without warnings and repetitions."""
-    lines = dict.fromkeys(line.strip() for line in stderr.split("\n") if line.strip())
-    return " ".join([line for line in lines if "level=warning" not in line][-4:])[:500]

@@ -12,22 +12,21 @@ from dataclasses import dataclass
 
 from tendhost.server.domain.inventory.compose import ComposeProject
 from tendhost.server.packages.bounding import parser
-from tendhost.server.packages.compose.commands import reason
 from tendhost.server.packages.compose.messages import RETELLING, unknown_message
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.facts import FACTS
+from tendhost.server.packages.failures import one_line
 from tendhost.server.packages.script import Part, framed_script, parse_parts
 
 _ASK = r"""
-as_docker() { if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }
-insecure=$(as_docker docker info 2>/dev/null </dev/null --format '@insecure@')
+insecure=$(as_root_or_user docker info 2>/dev/null </dev/null --format '@insecure@')
 manifest() {
   # docker's own settings say which registries may be asked without TLS.
   for registry in $insecure; do
     case $1 in "$registry"/*) set -- "$1" --insecure ;; esac
   done
   reference=$1; shift
-  refs=$reference retelling as_docker docker manifest inspect --verbose "$@" -- "$reference"
+  refs=$reference retelling as_root_or_user docker manifest inspect --verbose "$@" -- "$reference"
 }
 """.strip().replace(
     "@insecure@",
@@ -97,7 +96,7 @@ def _local_images(projects: Sequence[ComposeProject]) -> list[tuple[str, _Local]
 
 def _image_update(reference: str, local: _Local, name: str, part: Part) -> ImageUpdate:
     if part.status != 0:
-        problem = reason(part.stderr) or unknown_message("docker manifest inspect", part.status)
+        problem = one_line(part.stderr) or unknown_message("docker manifest inspect", part.status)
         return ImageUpdate(image=reference, available=None, problem=problem)
     try:
         answer = json.loads(part.stdout)

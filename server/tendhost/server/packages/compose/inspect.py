@@ -24,7 +24,6 @@ from tendhost.server.packages.compose.commands import (
     decoded,
     encoded,
     find_compose,
-    reason,
 )
 from tendhost.server.packages.compose.listing import (
     LISTING,
@@ -36,6 +35,7 @@ from tendhost.server.packages.compose.listing import (
 from tendhost.server.packages.compose.messages import RETELLING, unknown_message
 from tendhost.server.packages.compose.project_settings import SETTINGS, UNLIKE
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.failures import one_line
 from tendhost.server.packages.script import Part
 
 _PROJECT = (
@@ -59,23 +59,22 @@ fi
 )
 
 _INSPECT = rf"""
-as_docker() {{ if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }}
 {RETELLING}
 {LISTING}
 # What runs containers beside docker, or under its name: podman, and daemons of users (rootless).
 engines() {{
   ! command -v podman >/dev/null || echo podman
-  as_docker find /run/user -maxdepth 2 -name docker.sock -type s 2>/dev/null |
+  as_root_or_user find /run/user -maxdepth 2 -name docker.sock -type s 2>/dev/null |
     sed 's|^/run/user/||; s|/.*||; s/^/rootless /'
   command -v docker >/dev/null || return 0
   case $(docker --version 2>/dev/null) in *[Pp]odman*) echo docker is podman; return ;; esac
-  as_docker docker version --format '{{{{range .Server.Components}}}}{{{{.Name}}}} {{{{end}}}}' 2>/dev/null |
+  as_root_or_user docker version --format '{{{{range .Server.Components}}}}{{{{.Name}}}} {{{{end}}}}' 2>/dev/null |
     sed -n 's/.*[Pp]odman.*/docker is podman/p'
 }}
 part engines engines
 case $out in *'docker is podman'*) podman=1 ;; *) podman= ;; esac
 if [ -z "$podman" ] && command -v docker >/dev/null; then
-  part docker retelling as_docker docker version --format '{{{{.Server.Version}}}}'
+  part docker retelling as_root_or_user docker version --format '{{{{.Server.Version}}}}'
   if [ "$rc" = 0 ]; then
     part containers containers
     part images images
@@ -93,14 +92,14 @@ def inspect_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVers
         return _INSPECT
     lines = [
         _INSPECT,
-        find_compose(version, asked="as_docker"),
+        find_compose(version, asked="as_root_or_user"),
         'part compose_paths printf "%s\\n" ' + shlex.join([version, *map(encoded, paths)]),
         f"inspect_project={shlex.quote(_PROJECT.strip())}",
         'if [ -n "$compose" ]; then',
-        "part compose retelling as_docker $compose version --short",
+        "part compose retelling as_root_or_user $compose version --short",
     ]
     for number, path in enumerate(paths):
-        asked = f'as_docker sh -c "$inspect_project" sh {shlex.quote(path)} $compose'
+        asked = f'as_root_or_user sh -c "$inspect_project" sh {shlex.quote(path)} $compose'
         lines.append(f"part compose_{number} {asked}")
     return "\n".join([*lines, "fi"])
 
@@ -126,7 +125,7 @@ def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
     if docker is None or docker.status != 0:
         problem = ""
         if docker is not None:
-            problem = reason(docker.stderr) or unknown_message("docker version", docker.status)
+            problem = one_line(docker.stderr) or unknown_message("docker version", docker.status)
         others = _other_engines(parts)
         if others:
             problem = "; ".join(filter(None, (problem, *others)))
@@ -143,7 +142,7 @@ def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
         part = parts[name]
         # What went away between the listing and the question is no failure.
         if part.status != 0 and "No such" not in part.stderr:
-            problem = reason(part.stderr) or unknown_message("docker inspect", part.status)
+            problem = one_line(part.stderr) or unknown_message("docker inspect", part.status)
         elif name == "containers":
             found = parse_containers(part.stdout)
         else:
@@ -239,7 +238,7 @@ def _project(
     images: ImageIndex,
 ) -> ComposeProject:
     if part.status != 0:
-        problem = reason(part.stderr) or unknown_message("docker compose config", part.status)
+        problem = one_line(part.stderr) or unknown_message("docker compose config", part.status)
         return ComposeProject(path=path, version=version, problem=problem)
     config, dot, ids = f"\n{part.stdout}\n".partition("\n.\n")
     if not dot:

@@ -20,22 +20,22 @@ _IMAGE = "[{{json .ID}},{{json .RepoTags}},{{json .RepoDigests}},{{json .Size}}]
 LISTING = (
     r"""
 containers() {
-  all=$(retelling as_docker docker ps -a --no-trunc --format '{{.ID}} {{.Status}}') || return
+  all=$(retelling as_root_or_user docker ps -a --no-trunc --format '{{.ID}} {{.Status}}') || return
   printf '%s\n.\n' "$all"
   ids=$(printf '%s\n' "$all" | cut -d ' ' -f 1)
-  [ -z "$ids" ] || retelling as_docker docker container inspect --format '@container@' $ids
+  [ -z "$ids" ] || retelling as_root_or_user docker container inspect --format '@container@' $ids
 }
 images() {
-  ids=$(retelling as_docker docker images -q --no-trunc) || return
+  ids=$(retelling as_root_or_user docker images -q --no-trunc) || return
   ids=$(printf '%s\n' "$ids" | sort -u)
-  [ -z "$ids" ] || retelling as_docker docker image inspect --format '@image@' $ids
+  [ -z "$ids" ] || retelling as_root_or_user docker image inspect --format '@image@' $ids
 }
 """.strip()
     .replace("@container@", _CONTAINER)
     .replace("@image@", _IMAGE)
 )
-"""Functions that print them; `as_docker` runs a command as one who may use docker, `retelling` (messages.py)
-keeps values in its errors on the host."""
+"""Functions that print them; `as_root_or_user` (facts.py) runs a command as one who may use docker, `retelling`
+(messages.py) keeps values in its errors on the host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,7 @@ Advisories = Mapping[tuple[str, str], tuple[Advisory, ...]]
 # Without root dnf has a cache and keys of its own, so it is asked as root where that is possible.
 # yum and dnf 4 write to no terminal here; dnf 5 is told how wide its table may be.
 _FUNCTIONS = r"""
-as_dnf() {
-  if [ "$privileged" = 0 ]; then as_root env FORCE_COLUMNS=200 "$@" </dev/null
-  else env FORCE_COLUMNS=200 "$@" </dev/null; fi
-}
+as_dnf() { as_root_or_user env FORCE_COLUMNS=200 "$@" </dev/null; }
 dnf_lock() {
   for file in /var/lib/dnf/rpmdb_lock.pid /var/cache/dnf/metadata_lock.pid /run/yum.pid; do
     pid=$(cat $file 2>/dev/null) || continue

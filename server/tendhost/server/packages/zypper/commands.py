@@ -38,8 +38,7 @@ FUNCTIONS = (
     + "\n"
     + WHOLE_UPDATE
     + r"""
-as_reader() { if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }
-as_zypper() { as_reader zypper --non-interactive "$@" </dev/null; }
+as_zypper() { as_root_or_user zypper --non-interactive "$@" </dev/null; }
 list_zypper() { as_zypper --xmlout --no-refresh "$@"; }
 patient_list() {
   left=$1; shift

@@ -93,7 +93,7 @@ class Zypper(RpmPackageManager):
             f"part updates patient_list {seconds} list-updates",
             "part everything list_zypper list-updates --all",
             "part locks list_zypper locks",
-            "part advised as_reader find /var/cache/zypp/raw -name '*updateinfo*'",
+            "part advised as_root_or_user find /var/cache/zypp/raw -name '*updateinfo*'",
             'part patches list_zypper list-patches; patches=$(patch_names "$out")',
             '[ -z "$patches" ] || part fixes as_zypper --no-refresh info -t patch -- $patches',
             "part needs_rebooting as_zypper needs-rebooting",
