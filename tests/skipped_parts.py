@@ -12,7 +12,7 @@ from tendhost.server.packages.script import LOOKED_FOR
 from tendhost.server.packages.units import units_script
 
 _END = b"\n\x1etendhost end\n"
-_SCRIPTS = (
+SCRIPTS = (
     query_script(QueryOptions(parts=EVERYTHING, refresh=True, osquery=True)),
     preflight_script(lock_timeout=QueryOptions().lock_timeout),
     units_script(),
@@ -22,7 +22,7 @@ _SCRIPTS = (
 )
 NAMES = tuple(
     dict.fromkeys(
-        (*LOOKED_FOR, *(n for script in _SCRIPTS for n in re.findall(r"\bpart ([a-z_]+) ", script)))
+        (*LOOKED_FOR, *(n for script in SCRIPTS for n in re.findall(r"\bpart ([a-z_]+) ", script)))
     )
 )
 """Every part that some script may ask."""

@@ -71,7 +71,7 @@ class CommandRemote(ABC):
     ) -> Exit:
         """Have the user's shell execute `line` within `timeout`; how the shell ended.
 
-        An error that a callback raises ends the command and is raised here. Raises Timeout, LinkLost.
+        An error that a callback raises ends the command and is raised here. Raises Timeout, LinkLost, ChannelRefused.
         """
 
     @asynccontextmanager
@@ -130,7 +130,7 @@ class CommandRemote(ABC):
     ) -> int:
         """Run `command` as `run` does and pass its output to the callbacks as it comes; its exit status.
 
-        Raises Timeout, LinkLost, PrivilegeMissing, ShellUnusable, and what a callback raises.
+        Raises Timeout, LinkLost, ChannelRefused, PrivilegeMissing, ShellUnusable, and what a callback raises.
         """
         through_sudo = privileged and not self._is_root
         line, head = command_line(command, through_sudo=through_sudo)

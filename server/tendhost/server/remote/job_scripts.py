@@ -1,8 +1,8 @@
 """The shell scripts of the detached job, for any POSIX sh: dash, bash, and busybox's ash.
 
 Each is sent behind assignments of `operation`, `job`, `epoch`, `log_from`, `status_from`, `most`, `log_head`,
-`log_tail` and `status_tail`, and behind REPORT. They need mkdir, mv, cat, tail, head, wc, and flock, of
-util-linux or busybox. With fallocate of util-linux the middle of a long output is taken off the disk.
+`log_tail` and `status_tail`, and behind REPORT. The programs that they call are among those that docs/packages.md
+names. With fallocate of util-linux the middle of a long output is taken off the disk.
 
 No clock decides whether a job lives: a host without a battery boots with a date of long ago, and NTP sets it
 forward later. The lock says whether a job runs, and times are those of /proc/uptime.

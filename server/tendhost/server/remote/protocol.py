@@ -54,7 +54,7 @@ class Remote(Protocol):
 
         `privileged` runs it as root, through `sudo -n` for other users. `input` is its standard input:
         unlike `command`, it is in no list of processes. Both may be of any length.
-        Raises Timeout, OutputTooLarge, LinkLost, PrivilegeMissing, ShellUnusable.
+        Raises Timeout, OutputTooLarge, LinkLost, ChannelRefused, PrivilegeMissing, ShellUnusable.
         """
         ...
 
@@ -69,7 +69,7 @@ class Connector(Protocol):
     async def connect(self, target: Target) -> Remote:
         """Connect to `target`.
 
-        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, Timeout.
+        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, SshError (another reason), Timeout.
         """
         ...
 
