@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tendhost.server.packages
 import tendhost.server.remote
+from tendhost.server.remote.shell import PATH
 from tests.skipped_parts import SCRIPTS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "packages.md"
@@ -62,6 +63,12 @@ def named() -> set[str]:
 
 def test_programs__that_scripts_call_are_those_that_the_guide_names() -> None:
     assert called() == named() & UTILITIES
+
+
+def test_path__is_set_for_all_scripts_in_one_place() -> None:
+    setting = re.compile(r"\bPATH=.*")
+    found = {match for text in texts() for match in setting.findall(text)}
+    assert found == {PATH}
 
 
 def test_programs__are_found_wherever_a_command_can_stand() -> None:

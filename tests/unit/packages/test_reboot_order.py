@@ -97,8 +97,6 @@ class Machine:
             "/lib/molly-guard": "lib/molly-guard",
         }.items():
             script = script.replace(path, f"{self.root}/{own}")
-        # Without the folders of the administrator: no program of this machine is called by mistake.
-        script = script.replace("PATH=$PATH:/usr/sbin:/sbin", "PATH=$PATH")
         tools = self.root / "tools"
         if not tools.exists():
             tools.mkdir()

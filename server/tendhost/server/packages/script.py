@@ -26,8 +26,8 @@ from tendhost.server.packages.errors import PartMissing
 from tendhost.server.packages.terminal import plain_text
 
 # The output is captured and the errors are not, because a later part may look at `$out`. `set -f`:
-# no name is ever a pattern. The administrators' folders may lack in the PATH of a plain user.
-_PRELUDE = r"""LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/sbin:/sbin; export PATH; set -f
+# no name is ever a pattern.
+_PRELUDE = r"""LC_ALL=C; export LC_ALL; set -f
 asked=' '
 part() {
   name=$1; shift; asked="$asked$name "

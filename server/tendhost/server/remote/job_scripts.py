@@ -8,6 +8,8 @@ No clock decides whether a job lives: a host without a battery boots with a date
 forward later. The lock says whether a job runs, and times are those of /proc/uptime.
 """
 
+from tendhost.server.remote.shell import PATH
+
 REPORT = r"""
 ops=/var/lib/tendhost/ops
 home=$ops/$operation
@@ -186,8 +188,8 @@ mkdir claim || exit 0
 # On the disk before the command begins: after a power cut nobody must take it for one that never did.
 sync claim . 2>/dev/null || sync
 umask 022
-PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin HOME=${HOME:-/root}
-export PATH HOME
+@path@
+HOME=${HOME:-/root}; export HOME
 # What is neither of the beginning nor of the end of the output is taken off the disk in place, while the
 # command runs and once at its end. The files keep their size and stay as they are for whoever writes to
 # them: nothing waits, and there is no pipe that could break under a package manager. The lock is not held
@@ -224,4 +226,4 @@ printf '%-7s\n' "$rc" 1<>rc.new
 sync rc.new 2>/dev/null || sync
 mv rc.new rc
 sync . 2>/dev/null
-"""
+""".replace("@path@", PATH)

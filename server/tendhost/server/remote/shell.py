@@ -38,19 +38,21 @@ _UNSET = (
     "unset BASH_ENV ENV CDPATH TMOUT GREP_OPTIONS POSIXLY_CORRECT BLOCKSIZE BLOCK_SIZE DF_BLOCK_SIZE"
     " LS_BLOCK_SIZE SYSTEMD_COLORS"
 )
-_PATH = (
+PATH = (
     "PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH"
 )
+"""Sets the PATH of everything that runs on a host: the folders of administrators may lack in that of a plain user,
+and there may be none. An empty one in it would be the current folder."""
 # A script on standard input is one line: of one that is cut off nothing is executed. It runs
 # in a subshell, so that a script which exits, or execs, is followed by the mark all the same.
 _RUN = (
-    f'shift; {_UNSET}; {_PATH}; printf "\\036tendhost-sh begin\\n" >&2;'
+    f'shift; {_UNSET}; {PATH}; printf "\\036tendhost-sh begin\\n" >&2;'
     ' printf "\\036tendhost-sh begin\\n"; case $# in 0) IFS= read -r tendhost_sh || exit 255; set -- "$tendhost_sh";;'
     ' esac; (tendhost_sh=$(printf %b "$@"); set --; eval "$tendhost_sh"); tendhost_sh=$?;'
     ' printf "\\036tendhost-sh end %d\\n" $tendhost_sh; exit $tendhost_sh'
 )
 _AS_ROOT = (
-    f'shift; {_PATH}; printf "\\036tendhost-sh user\\n" >&2; printf "\\036tendhost-sh user\\n";'
+    f'shift; {PATH}; printf "\\036tendhost-sh user\\n" >&2; printf "\\036tendhost-sh user\\n";'
     ' tendhost_sh=$1; shift; case $(id -u) in 0) exec sh -c "$tendhost_sh" sh "$@";; esac;'
     ' exec sudo -n -- sh -c "$tendhost_sh" sh "$@"'
 )

@@ -112,7 +112,6 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
     return "\n".join(
         (
             'LC_ALL=C; export LC_ALL; : "${HOME:=/root}"; export HOME; set -f',
-            "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH",
             *(f"{name}={value}" for name, value in settings.items()),
             find_compose(options.version),
             COMPOSE_FILE,
