@@ -11,7 +11,7 @@ _ANYWHERE = ("--output", "--server")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; see `tendhost --help` for the exit statuses."""
     from tendhost.client.cli.app import app
-    from tendhost.client.cli.session import REFUSED
+    from tendhost.client.cli.session import REFUSED, print_error
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     for word in given:
         if not word.isascii() and "\N{REPLACEMENT CHARACTER}" in _decoded(word):
-            print(f"error: {_decoded(word)!r} is not UTF-8", file=sys.stderr)
+            print_error(f"error: {_decoded(word)!r} is not UTF-8")
             sys.exit(REFUSED)
     app(args=_global_first(given), prog_name="tendhost")
 

@@ -38,14 +38,19 @@ Cell = str | Text
 
 def coloured(word: str) -> Text:
     """A state in its colour."""
-    return Text(word, style=_COLOURS.get(word, ""))
+    return styled(word, _COLOURS.get(word, ""))
+
+
+def styled(text: str, style: str = "") -> Text:
+    """A text in a style of rich. Only here such texts are made, for rich prints them as they are."""
+    return Text(clean(text), style=style)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """A table without frames, for eyes and for cut(1)."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for position, column in enumerate(columns):
-        made.add_column(column, no_wrap=position == 0)
+        made.add_column(clean(column), no_wrap=position == 0)
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else clean(cell) for cell in row))
     return made
@@ -55,7 +60,7 @@ def say_incomplete(*found: tuple[str, str]) -> None:
     """Say of which of the things above not everything is shown: the name of each, and why."""
     for name, why in found:
         if why:
-            say(Text("incomplete", style="yellow"), f": {name}: {why}")
+            say(styled("incomplete", "yellow"), f": {name}: {why}")
 
 
 def say(*parts: Cell) -> None:
@@ -69,7 +74,7 @@ def draw(table: Table) -> None:
     """A table, without the blanks that fill up its last column."""
     with console.capture() as captured:
         console.print(table)
-    for line in captured.get().splitlines():
+    for line in captured.get().split("\n")[:-1]:
         console.file.write(f"{line.rstrip()}\n")
     console.file.flush()
 
@@ -78,7 +83,7 @@ def show(lines: Mapping[str, Cell]) -> None:
     """Names with their values."""
     width = max(map(len, lines))
     for name, value in lines.items():
-        say(Text(f"{name:<{width}}  "), value)
+        say(styled(f"{name:<{width}}  "), value)
 
 
 def shortened(text: str, length: int = 60) -> str:

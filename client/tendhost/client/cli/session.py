@@ -1,4 +1,8 @@
-"""The session of a subcommand: server, output format, and messages of errors."""
+"""The session of a subcommand: server, output format, messages of errors, and all that is printed beside tables.
+
+Hosts have a say in nearly all that is printed. So nothing of the command prints by itself, but through this module
+and `console`, which leave nothing in a text that could steer a terminal.
+"""
 
 import asyncio
 import json
@@ -49,7 +53,7 @@ class Session:
             status = asyncio.run(self._opened(work))
             sys.stdout.flush()
         except KeyboardInterrupt:
-            print(f"\n{interrupted()}", file=sys.stderr)
+            print_error("", *interrupted().split("\n"))
             status = INTERRUPTED
         except BrokenPipeError:
             # Whoever read us has seen enough. What is still buffered must not fail at exit, either.
@@ -67,12 +71,34 @@ class Session:
 
     def print_json(self, value: object) -> None:
         """Print one document, on one line."""
-        print(json.dumps(plain(value), ensure_ascii=False), flush=True)
+        print(_escaped(json.dumps(plain(value), ensure_ascii=False)), flush=True)
+
+
+def print_line(text: str) -> None:
+    """Print one line, at once."""
+    print(clean(text), flush=True)
+
+
+def print_error(*lines: str) -> None:
+    """Print lines for people, beside what the command prints for programs."""
+    for line in lines:
+        print(clean(line), file=sys.stderr)
+
+
+def print_text(text: str) -> None:
+    """Print lines as they come, the last of which may not be whole yet."""
+    print("\n".join(map(_shown, text.split("\n"))), end="", flush=True)
+
+
+def print_bytes(data: bytes) -> None:
+    """Write what a host printed, byte for byte. Only for those who ask for it: it may steer a terminal."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def refuse(text: str) -> NoReturn:
     """Say what is wrong with the command line, and exit."""
-    print(f"error: {text}", file=sys.stderr)
+    print_error(f"error: {text}")
     raise typer.Exit(REFUSED)
 
 
@@ -82,7 +108,7 @@ def warn(warnings: Sequence[str]) -> None:
         field, _, description = warning.partition(": ")
         option = option_of(f"filter.{field}")  # warnings about fields are about a filter's
         line = f"{option}: {description}" if option.startswith("--") else warning
-        print(f"warning: {clean(line)}", file=sys.stderr)
+        print_error(f"warning: {line}")
 
 
 def tell(error: TendhostError) -> int:
@@ -90,7 +116,7 @@ def tell(error: TendhostError) -> int:
 
     lines = [f"{option_of(v.field)}: {v.description}" for v in error.violations]
     for line in lines or [error.message]:
-        print(f"error: {clean(line)}", file=sys.stderr)
+        print_error(f"error: {line}")
     return NO_SERVER if isinstance(error, ServerFailed) else REFUSED
 
 
@@ -98,6 +124,20 @@ def clean(text: str) -> str:
     """`text` on one line, without anything that could steer a terminal: hosts have a say in it."""
     on_one_line = re.sub(r"\s*[\t\n\v\f\r]\s*", " ", text)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in on_one_line)
+
+
+def _shown(line: str) -> str:
+    """A line with its tabs and blanks, without anything else that could steer a terminal."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def _escaped(document: str) -> str:
+    """JSON in which only printable characters stand as they are; a reader of JSON gets the same value."""
+    if document.isprintable():
+        return document
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in document)
 
 
 def plain(value: object) -> object:

@@ -8,7 +8,7 @@ from tendhost.client import Client, Event, HostFilter, Snapshot
 from tendhost.client.cli.formatting import counted
 from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.render.events import summary
-from tendhost.client.cli.session import Session, clean, plain, refuse
+from tendhost.client.cli.session import Session, plain, print_line, refuse
 
 LATEST = 50
 LARGEST_REVISION = 2**63 - 1
@@ -84,7 +84,7 @@ def events(
             if session.json:
                 session.print_json(document(item))
             else:
-                print(_line(item), flush=True)
+                print_line(_line(item))
 
     session.run(work, interrupted=lambda: "stopped")
 
@@ -114,4 +114,4 @@ def _line(item: Event | Snapshot) -> str:
     at = item.at.astimezone().strftime("%H:%M:%S") if item.at else ""
     kind = item.kind.replace("_", " ")
     line = f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()
-    return f"{line}  (incomplete: {clean(item.incomplete)})" if item.incomplete else line
+    return f"{line}  (incomplete: {item.incomplete})" if item.incomplete else line

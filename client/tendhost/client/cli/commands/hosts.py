@@ -39,7 +39,7 @@ from tendhost.client.cli.options.selection import (
     ShownNames,
     ShownTags,
 )
-from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, clean, refuse, warn
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, print_line, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -82,12 +82,12 @@ def add(
             **given.with_scope(UpdateScope()),
         )
         if not session.json:
-            print(f"added {host.name}; {_pinned(host)}", flush=True)
+            print_line(f"added {host.name}; {_pinned(host)}")
         found = await client.test_host(name) if test else None
         if session.json:
             session.print_json({**asdict(host), "test": found})
         elif found is not None and found.problem is None:
-            print(f"the login works: {clean(found.user)}{_ROOT.get(found.root_access, '')}")
+            print_line(f"the login works: {found.user}{_ROOT.get(found.root_access, '')}")
         if found is None or found.problem is None:
             return DONE
         warn([f"{found.problem.message}; test the login again: tendhost host test {name}"])
@@ -246,7 +246,7 @@ def set_(
             session.print_json(host)
         else:
             repinned = accept_new_host_key or add_host_key or remove_host_key
-            print(f"changed {host.name}{f'; {_pinned(host)}' if repinned else ''}")
+            print_line(f"changed {host.name}{f'; {_pinned(host)}' if repinned else ''}")
 
     session.run(work)
 
@@ -269,7 +269,7 @@ def remove(context: typer.Context, name: Name) -> None:
         if session.json:
             session.print_json({"name": name, "removed": True})
         else:
-            print(f"removed {name}")
+            print_line(f"removed {name}")
 
     session.run(work)
 

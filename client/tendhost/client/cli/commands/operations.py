@@ -1,7 +1,7 @@
 """`tendhost operation …`."""
 
 import codecs
-import sys
+import io
 from typing import Annotated
 
 import typer
@@ -9,7 +9,7 @@ import typer
 from tendhost.client import Client, OperationStatus
 from tendhost.client.cli.commands import updates as working
 from tendhost.client.cli.options.choices import chosen
-from tendhost.client.cli.session import Session
+from tendhost.client.cli.session import Session, print_bytes, print_line, print_text, refuse
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -103,24 +103,38 @@ def log(
     follow: Annotated[
         bool, typer.Option("--follow", help="Continue until the operation has ended.")
     ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="Print the log byte for byte, with the control sequences that the host printed.",
+        ),
+    ] = False,
 ) -> None:
-    """Print the log of an operation, byte for byte.
+    """Print the log of an operation.
 
-    The log is the output of the package manager and of hooks.
+    The log is the output of the package manager and of hooks. What could steer a terminal is replaced by a
+    question mark in a diamond, unless --raw is given.
 
     With --output json, prints an object with a part of the text on each line.
     """
     session: Session = context.obj
+    if raw and session.json:
+        refuse("--raw cannot be combined with --output json")
 
     async def work(client: Client) -> None:
         handle = await client.operation(id)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        lines = io.IncrementalNewlineDecoder(decoder, translate=True)
         async for data in handle.log(follow=follow):
             if session.json:
                 session.print_json({"text": decoder.decode(data)})
+            elif raw:
+                print_bytes(data)
             else:
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
+                print_text(lines.decode(data))
+        if not session.json and not raw:
+            print_text(lines.decode(b"", final=True))
 
     session.run(work)
 
@@ -139,6 +153,6 @@ def cancel(context: typer.Context, id: Id) -> None:
         if session.json:
             session.print_json({"message": message, "operation": handle.latest})
         else:
-            print(message)
+            print_line(message)
 
     session.run(work)

@@ -20,7 +20,7 @@ from tendhost.client.cli.options.health import (
     settle_of,
 )
 from tendhost.client.cli.options.times import moment
-from tendhost.client.cli.session import Session, refuse, warn
+from tendhost.client.cli.session import Session, print_line, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -148,7 +148,7 @@ def delete(context: typer.Context, group: Group = "") -> None:
         if session.json:
             session.print_json({"group": group, "deleted": True})
         else:
-            print(f"deleted the policy of {f'group {group}' if group else 'the fleet'}")
+            print_line(f"deleted the policy of {f'group {group}' if group else 'the fleet'}")
 
     session.run(work)
 

@@ -10,7 +10,7 @@ from tendhost.client.cli.console import coloured, draw, say, say_incomplete, tab
 from tendhost.client.cli.formatting import ago, counted, span
 from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.render.rollouts import counts, reboots_left
-from tendhost.client.cli.session import Session
+from tendhost.client.cli.session import Session, clean, print_text
 
 
 def why(
@@ -86,7 +86,7 @@ def report(
         if session.json:
             session.print_json(found)
         elif markdown:
-            print(as_markdown(found))
+            print_text(f"{as_markdown(found)}\n")
         else:
             _report(found)
 
@@ -208,5 +208,5 @@ def as_markdown(found: RolloutReport) -> str:
 
 def _markdown_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     drawn = [columns, ("---",) * len(columns), *rows]
-    cells = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in drawn)
+    cells = (" | ".join(clean(cell).replace("|", "\\|") for cell in row) for row in drawn)
     return [*(f"| {line} |" for line in cells), ""]

@@ -9,7 +9,7 @@ from tendhost.client import Client, Rollout, RolloutSpec
 from tendhost.client.cli.commands.reports import report
 from tendhost.client.cli.formatting import counted
 from tendhost.client.cli.options.rollout import spec_of, with_spec
-from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, print_line, refuse
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -85,14 +85,16 @@ def start(
             from tendhost.client.cli.render import rollouts as render_rollouts
 
             hosts = counted(rollout.progress.total_hosts, "host")
-            print(f"started rollout {rollout.id}: {hosts} in {counted(rollout.wave_count, 'wave')}")
+            print_line(
+                f"started rollout {rollout.id}: {hosts} in {counted(rollout.wave_count, 'wave')}"
+            )
             render_rollouts.say_notes(rollout.notes)
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:
             session.print_json(rollout)
         else:
-            print(f"to watch it: tendhost rollout watch {rollout.id}")
+            print_line(f"to watch it: tendhost rollout watch {rollout.id}")
         return DONE
 
     session.run(work, interrupted=lambda: _goes_on(begun))
@@ -264,6 +266,6 @@ def _steer(session: Session, ask: Callable[[Client], Awaitable[Rollout]]) -> Non
         if session.json:
             session.print_json(rollout)
         else:
-            print(f"rollout {rollout.id} is {rollout.status}")
+            print_line(f"rollout {rollout.id} is {rollout.status}")
 
     session.run(work)

@@ -9,7 +9,7 @@ from tendhost.client import Client, MissedRuns, RolloutSpec, Schedule, ScheduleS
 from tendhost.client.cli.formatting import duration
 from tendhost.client.cli.options.rollout import with_spec
 from tendhost.client.cli.options.times import moment
-from tendhost.client.cli.session import Session, refuse, warn
+from tendhost.client.cli.session import Session, print_line, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -212,7 +212,7 @@ def delete(context: typer.Context, name: Name) -> None:
         if session.json:
             session.print_json({"name": name, "deleted": True})
         else:
-            print(f"deleted schedule {name}")
+            print_line(f"deleted schedule {name}")
 
     session.run(work)
 
@@ -226,7 +226,7 @@ def _tell(session: Session, ask: Callable[[Client], Awaitable[Schedule]]) -> Non
         if session.json:
             session.print_json(found)
             return
-        print(f"schedule {found.name} is {found.status}")
+        print_line(f"schedule {found.name} is {found.status}")
         render_schedules.next_runs(found)
 
     session.run(work)

@@ -17,7 +17,7 @@ from tendhost.client.cli.options.selection import (
     RebootNeeded,
     without_empty,
 )
-from tendhost.client.cli.session import Session, refuse, warn
+from tendhost.client.cli.session import Session, print_line, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -164,6 +164,6 @@ def delete(context: typer.Context, name: Name) -> None:
         if session.json:
             session.print_json({"name": name, "deleted": True})
         else:
-            print(f"deleted selection {name}")
+            print_line(f"deleted selection {name}")
 
     session.run(work)

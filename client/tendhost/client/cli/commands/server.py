@@ -5,7 +5,7 @@ from importlib.metadata import version as version_of
 import typer
 
 from tendhost.client import Client, NotificationTarget
-from tendhost.client.cli.session import Session
+from tendhost.client.cli.session import Session, print_line
 
 
 def info(context: typer.Context) -> None:
@@ -22,20 +22,22 @@ def info(context: typer.Context) -> None:
             hosts = counted(found.host_count, "host")
             if found.store_problem:
                 hosts = f"the database is unavailable: {found.store_problem}"
-            print(f"tendhostd {found.version} at {session.server}: {hosts}")
-            print(
+            print_line(f"tendhostd {found.version} at {session.server}: {hosts}")
+            print_line(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
             )
             if found.pruning_problem:
-                print(found.pruning_problem)
+                print_line(found.pruning_problem)
             if found.event_loop_lag is not None:
                 longest, p99 = (
                     f"{lag.total_seconds() * 1000:.0f} ms"
                     for lag in (found.event_loop_lag.max, found.event_loop_lag.p99)
                 )
-                print(f"event loop delay in the last minute: at most {longest}, 99 % within {p99}")
+                print_line(
+                    f"event loop delay in the last minute: at most {longest}, 99 % within {p99}"
+                )
             for target in found.notifications:
-                print(_target(target))
+                print_line(_target(target))
 
     session.run(work)
 
@@ -59,4 +61,4 @@ def version(context: typer.Context) -> None:
     if session.json:
         session.print_json({"version": version_of("tendhost")})
     else:
-        print(f"tendhost {version_of('tendhost')}")
+        print_line(f"tendhost {version_of('tendhost')}")

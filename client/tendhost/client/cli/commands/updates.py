@@ -1,6 +1,5 @@
 """`tendhost query`, `update`, `reboot`, `check`, `retry` and `acknowledge`."""
 
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any, NoReturn
 
@@ -24,7 +23,15 @@ from tendhost.client.cli.options.scope import (
     Without,
     override_of,
 )
-from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse, tell
+from tendhost.client.cli.session import (
+    DONE,
+    NOT_SUCCEEDED,
+    Session,
+    print_error,
+    print_line,
+    refuse,
+    tell,
+)
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of the hosts.")]
 Wait = Annotated[
@@ -180,7 +187,7 @@ def acknowledge(context: typer.Context, names: Names) -> None:
             session.print_json(hosts[0] if len(names) == 1 and hosts else hosts)
         else:
             for host in hosts:
-                print(f"{host.name}: acknowledged the failure")
+                print_line(f"{host.name}: acknowledged the failure")
         return status
 
     session.run(work)
@@ -233,7 +240,7 @@ def _print_ids(session: Session, handles: list[OperationHandle], *, alone: bool)
         session.print_json(latest[0] if alone and latest else latest)
         return
     for handle in handles:
-        print(handle.id)
+        print_line(handle.id)
 
 
 async def follow(
@@ -246,7 +253,7 @@ async def follow(
     try:
         ended = await render_live.operations(client, handles, quiet=session.json)
     except ServerFailed:
-        print(goes_on([handle.id for handle in handles]), file=sys.stderr)
+        print_error(*goes_on([handle.id for handle in handles]).split("\n"))
         raise
     if session.json:
         session.print_json(ended[0] if alone and ended else ended)

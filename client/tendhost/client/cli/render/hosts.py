@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.text import Text
-
 from tendhost.client import (
     AfterInterruption,
     Host,
@@ -24,6 +22,7 @@ from tendhost.client.cli.console import (
     say_incomplete,
     shortened,
     show,
+    styled,
     table,
 )
 from tendhost.client.cli.formatting import ago, counted, duplicate_words, window_words
@@ -106,7 +105,7 @@ def host(found: Host) -> None:
     }
     if found.duplicate_of:
         others = "; ".join(map(duplicate_words, found.duplicate_of))
-        lines["duplicate of"] = Text(others, "yellow")
+        lines["duplicate of"] = styled(others, "yellow")
     if found.error:
         lines["last problem"] = found.error
     show(lines)

@@ -21,7 +21,7 @@ from tendhost.client import (
     TendhostError,
     UpdateProgress,
 )
-from tendhost.client.cli.console import coloured, console, say, table
+from tendhost.client.cli.console import coloured, console, say, styled, table
 from tendhost.client.cli.render import rollouts as render_rollouts
 from tendhost.client.cli.render.events import progress_text, summary
 
@@ -229,6 +229,7 @@ def _rollout_view(found: Rollout, members: Iterable[RolloutHost], progress: Prog
     ]
     sentence = f"{found.status}: {render_rollouts.sentence(found)}"
     remark = render_rollouts.situation(found)
-    sentence = f"{sentence}\n{remark}" if remark else sentence
-    more = f"… and {len(rows) - room} more\n" if len(rows) > room else ""
-    return Group(table(("HOST", "WAVE", "STATUS", ""), rows[:room]), f"{more}{sentence}")
+    lines = [sentence, remark] if remark else [sentence]
+    if len(rows) > room:
+        lines.insert(0, f"… and {len(rows) - room} more")
+    return Group(table(("HOST", "WAVE", "STATUS", ""), rows[:room]), *map(styled, lines))

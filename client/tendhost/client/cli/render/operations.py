@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from tendhost.client import (
     HealthResult,
@@ -13,7 +12,15 @@ from tendhost.client import (
     ProjectChange,
     UpdateResult,
 )
-from tendhost.client.cli.console import coloured, draw, say, say_incomplete, shortened, table
+from tendhost.client.cli.console import (
+    coloured,
+    draw,
+    say,
+    say_incomplete,
+    shortened,
+    styled,
+    table,
+)
 from tendhost.client.cli.formatting import ago, counted, lasting
 from tendhost.client.cli.render.hosts import reboot_sentence
 from tendhost.client.cli.session import clean
@@ -56,7 +63,7 @@ def operation(found: Operation) -> None:
         status = coloured(str(step.status))
         status.pad_right(10 - len(status))
         tries = f" (attempt {step.attempts})" if step.attempts > 1 else ""
-        say(Text(f"  {step.name:<13}"), status, Text(f" {took:>7}  "), step.detail, tries)
+        say(styled(f"  {step.name:<13}"), status, styled(f" {took:>7}  "), step.detail, tries)
     checks(found.health or (found.update.health if found.update else None))
     if found.ended:
         result(found)
@@ -93,7 +100,7 @@ def result(found: Operation) -> None:
     elif found.health is not None:
         say(
             name,
-            Text("" if found.health.healthy else "unhealthy: ", "bold red"),
+            styled("" if found.health.healthy else "unhealthy: ", "bold red"),
             found.health.message,
         )
     elif found.update is not None:
