@@ -28,6 +28,10 @@ class Nowhere:
         """No operation is ever started."""
         raise AssertionError(target.host)
 
+    async def key_problem(self, *, address: str, ssh_key: str) -> str:
+        """See Connector."""
+        return ""
+
     async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
         """No host is ever registered."""
         raise AssertionError(host)

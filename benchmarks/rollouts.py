@@ -118,6 +118,7 @@ async def _overhead() -> tuple[Spent, Spent]:
         for how in ("plain", "rollout"):
             state_dir = Path(folder) / how
             state_dir.mkdir()
+            (state_dir / KEY).touch(mode=0o600)
             (state_dir / KEY).write_bytes(fleet.private_key)
             await _register(state_dir, fleet)
             command = python("benchmarks.rollout_engine", how, str(state_dir))

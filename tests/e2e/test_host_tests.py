@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,11 +108,19 @@ async def test_first_hour__of_a_host_that_is_added_with_a_wrong_key_and_by_its_r
     host.reload_sshd()
     known = host.output("ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub")
     key = tmp_path / "key"
+    key.touch(mode=0o600)
     key.write_bytes(fleet.private_key.read_bytes())
     add = ("host", "add", "web1", "--address", host.address, "--host-key", known)
     async with daemon(tmp_path / "state") as server:
-        status, printed = await command(server, *add, "--ssh-key", str(tmp_path / "nosuch"))
-        assert (status, printed) == (1, f"added web1; its host key is {known.split()[1]}\n")
+        for unusable in (tmp_path / "nosuch", Path(f"{fleet.private_key}.pub")):
+            assert await command(server, *add, "--ssh-key", str(unusable)) == (2, "")
+        assert not (await server.hosts.ListHosts(pb.ListHostsRequest())).hosts
+        doomed = tmp_path / "doomed"
+        doomed.touch(mode=0o600)
+        doomed.write_bytes(fleet.private_key.read_bytes())
+        status, _ = await command(server, *add, "--ssh-key", str(doomed))
+        assert status == 0
+        doomed.unlink()
         for _ in range(2):
             query = await server.query("web1")
             assert query.problem.reason == "KEY_UNUSABLE"

@@ -23,6 +23,7 @@ SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 async def test_rollout_upgrades_reboots_and_survives_a_bad_host(tmp_path):
     with SimulatedFleet(PACKAGES) as fleet:
         key = tmp_path / "key"
+        key.touch(mode=0o600)
         key.write_bytes(fleet.private_key)
         async with daemon(tmp_path / "state", key=key) as server:
             for host in fleet.hosts:
@@ -69,6 +70,7 @@ def configured(folder: Path, receiver: Receiver) -> Path:
 async def test_wave_hooks_hold_up_a_rollout_and_people_are_told_of_it(tmp_path):
     with SimulatedFleet({"web1": ("tb-simple",), "web2": ("tb-failing",)}) as fleet:
         key = tmp_path / "key"
+        key.touch(mode=0o600)
         key.write_bytes(fleet.private_key)
         (tmp_path / "closed").touch()
         async with receiving() as receiver:

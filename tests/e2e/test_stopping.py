@@ -48,6 +48,7 @@ async def test_stops_within_ten_seconds_whoever_watches_and_whatever_is_under_wa
 
 async def _stop_in_the_middle(state: Path, stack: ExitStack) -> None:
     key = state.with_suffix(".key")
+    key.touch(mode=0o600)
     key.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     async with daemon(state, key=key) as server:
         begun = await _begin_on_silent_hosts(server, stack)

@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.rpc.convert.events import event_message
@@ -139,3 +140,24 @@ async def test_duplicate__is_found_by_any_of_the_keys(api: Api):
         expected_host_key=f"{RSA_KEY}\n{KEY}",
     )
     assert (await refusal(api.hosts.RegisterHost(request))).reason == "HOST_DUPLICATE"
+
+
+async def test_unusable_private_key__is_refused_when_it_is_named_and_changes_nothing(api: Api):
+    api.world.fleet.add("web1.example.org")
+    api.world.fleet.key_problems["/keys/bad"] = "the key /keys/bad is a public key; expected"
+    config = HostConfig(name="web1", address="web1.example.org", ssh_key="/keys/bad")
+    refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=config)))
+    assert (refused.code, refused.fields) == (INVALID, ["config.ssh_key"])
+    assert "/keys/bad is a public key" in refused.text
+    assert not (await api.hosts.ListHosts(pb.ListHostsRequest())).hosts
+    before = await register(api)
+    mask = FieldMask(paths=["ssh_key", "user"])
+    request = pb.ReconfigureHostRequest(name="web1", config=config, update_mask=mask)
+    refused = await refusal(api.hosts.ReconfigureHost(request))
+    assert (refused.code, refused.fields) == (INVALID, ["config.ssh_key"])
+    assert await api.host() == before
+    # A key that has become unusable since is no reason to refuse other changes.
+    request.config.ssh_key = "/keys/fine"
+    await api.hosts.ReconfigureHost(request)
+    api.world.fleet.key_problems["/keys/fine"] = "gone"
+    assert (await repinned(api, add_tags=["a"])).config.tags == ["a"]

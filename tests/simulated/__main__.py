@@ -27,6 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tendhost-simulated-key-") as folder, fleet:
         key = Path(folder) / "login_key"
         key.touch(mode=0o600)
+        key.touch(mode=0o600)
         key.write_bytes(fleet.private_key)
         for host in fleet.hosts:
             found: dict[str, str | int] = {

@@ -491,8 +491,10 @@ class HostConfig(_message.Message):
     "first.last@corp.example" or "CORP\\first.last". Empty means root.
     """
     ssh_key: _builtins.str
-    """Path of a private key on the server. Empty: the key of the server's TENDHOST_SSH_KEY, or else of its SSH
-    agent.
+    """Path of a private key on the server, in the format of OpenSSH, PEM or PKCS #8, which only its owner can read. A
+    passphrase is read from the server's credentials, and a certificate from the file beside the key whose name ends
+    with "-cert.pub". A key that cannot be used is refused. Empty: the key of the server's TENDHOST_SSH_KEY, or else
+    of its credential "ssh_key", or else of its SSH agent.
     """
     compose_version: Global___ComposeVersion.ValueType
     """Version of docker compose on the host. Unspecified means AUTO."""

@@ -141,7 +141,7 @@ async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, told_to_stop.set)
     store = await open_store(settings.state_dir / DATABASE)
-    connector = RoutingConnector(ssh=_ssh_settings(settings))
+    connector = RoutingConnector(ssh=_ssh_settings(settings, os.environ))
     prober = NetworkProber()
     monitor = LoopMonitor()
     try:
@@ -242,8 +242,11 @@ def wave_hooks(settings: Settings, environment: Mapping[str, str]) -> WaveHooks:
     return WaveHooks(hooks, environment=environment)
 
 
-def _ssh_settings(settings: Settings) -> SshSettings:
+def _ssh_settings(settings: Settings, environment: Mapping[str, str]) -> SshSettings:
+    # systemd.exec(5), "Credentials".
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
     return SshSettings(
+        credentials=Path(credentials) if credentials else None,
         connect_timeout=timedelta(seconds=settings.connect_timeout),
         login_timeout=timedelta(seconds=settings.login_timeout),
         private_key=settings.ssh_key,

@@ -38,6 +38,7 @@ class Way:
 def over_loopback(server: LoopbackServer, folder: Path) -> Way:
     """SSH to a server of this process."""
     key = folder / "login_key"
+    key.touch(mode=0o600)
     key.write_bytes(server.login_key.export_private_key())
 
     def become(user: str) -> Target:

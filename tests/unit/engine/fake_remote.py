@@ -52,6 +52,7 @@ class FakeFleet:
         self.clock = clock
         self.hosts: dict[str, FakeHost] = {}
         self.open_connections = 0
+        self.key_problems: dict[str, str] = {}
 
     def add(self, address: str) -> FakeHost:
         """A new host, with a key of its own: the first one's is KEY."""
@@ -77,6 +78,10 @@ class FakeFleet:
                 host=target.host, address=target.address, problem="permission denied"
             )
         return FakeRemote(self, host, target)
+
+    async def key_problem(self, *, address: str, ssh_key: str) -> str:
+        """See Connector."""
+        return self.key_problems.get(ssh_key, "")
 
     async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
         """See Connector."""

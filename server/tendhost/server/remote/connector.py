@@ -16,6 +16,10 @@ class RoutingConnector:
         """See Connector."""
         return await self._connector_for(target.address).connect(target)
 
+    async def key_problem(self, *, address: str, ssh_key: str) -> str:
+        """See Connector."""
+        return await self._connector_for(address).key_problem(address=address, ssh_key=ssh_key)
+
     async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
         """See Connector."""
         return await self._connector_for(address).get_host_key_kinds(

@@ -47,6 +47,10 @@ class LocalConnector:
         """See Connector."""
         return LocalRemote(target)
 
+    async def key_problem(self, *, address: str, ssh_key: str) -> str:
+        """See Connector: nobody logs in."""
+        return ""
+
     async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
         """See Connector."""
         return (ADDRESS,)

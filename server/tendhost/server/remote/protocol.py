@@ -66,6 +66,13 @@ class Remote(Protocol):
 class Connector(Protocol):
     """Connects to hosts."""
 
+    async def key_problem(self, *, address: str, ssh_key: str) -> str:
+        """Why the private key of a host cannot be used, in a sentence; empty: it can, as far as its files tell.
+
+        `ssh_key` as in Target. Nobody connects to the host, and the agent is not asked.
+        """
+        ...
+
     async def connect(self, target: Target) -> Remote:
         """Connect to `target`.
 

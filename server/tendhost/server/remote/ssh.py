@@ -5,12 +5,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncssh
 from asyncssh.constants import OPEN_REQUEST_SESSION_FAILED
 
+from tendhost.server.clock import SystemClock
 from tendhost.server.domain.host_errors import (
     ChannelRefused,
     HostUnreachable,
@@ -20,7 +22,7 @@ from tendhost.server.domain.host_errors import (
 from tendhost.server.domain.hosts.host_keys import KINDS
 from tendhost.server.remote.channels import Channels, Refused
 from tendhost.server.remote.commands import CommandRemote, Exit, Input
-from tendhost.server.remote.private_keys import KeyRing, PrivateKeys
+from tendhost.server.remote.private_keys import KeyRing, LoginKeys
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.remote.ssh_login import (
     NEGOTIATED,
@@ -74,14 +76,22 @@ class SshSettings:
     """Connections that are opened at the same time to one address."""
     private_key: bytes | None = None
     """The key for hosts whose configuration names none."""
+    credentials: Path | None = None
+    """The folder of credentials: passphrases of keys, and the key for those hosts unless `private_key` is given."""
 
 
 class SshConnector:
     """Opens SSH connections."""
 
-    def __init__(self, settings: SshSettings) -> None:
+    def __init__(self, settings: SshSettings, *, now: Callable[[], datetime] | None = None) -> None:
+        """`now`: the time by which certificates are valid; None: that of the machine."""
         self._settings = settings
-        self._keys = KeyRing(settings.private_key, timeout=settings.login_timeout)
+        self._keys = KeyRing(
+            settings.private_key,
+            timeout=settings.login_timeout,
+            now=now or SystemClock().now,
+            credentials=settings.credentials,
+        )
         self._tcp = TcpConnector(
             resolve_timeout=settings.resolve_timeout, connect_timeout=settings.connect_timeout
         )
@@ -93,6 +103,10 @@ class SshConnector:
         """See Connector."""
         async with self._keys.keys_for(target) as keys:
             return await self._login(target, keys)
+
+    async def key_problem(self, *, address: str, ssh_key: str) -> str:
+        """See Connector."""
+        return await self._keys.problem(ssh_key)
 
     async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
         """See Connector."""
@@ -136,7 +150,7 @@ class SshConnector:
         """See Connector."""
         self._tcp.close()
 
-    async def _login(self, target: Target, keys: PrivateKeys) -> Remote:
+    async def _login(self, target: Target, keys: LoginKeys) -> Remote:
         client = PinnedClient(target)
         try:
             async with self._socket(target) as connection:

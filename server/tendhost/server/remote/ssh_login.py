@@ -14,7 +14,7 @@ from tendhost.server.domain.host_errors import (
     SshError,
 )
 from tendhost.server.domain.hosts.host_keys import KINDS, fingerprint
-from tendhost.server.remote.private_keys import PrivateKeys
+from tendhost.server.remote.private_keys import LoginKeys
 from tendhost.server.remote.protocol import Target
 
 # AES-GCM costs a quarter less than chacha20 where the processor has AES.
@@ -82,6 +82,7 @@ class PinnedClient(asyncssh.SSHClient):
         self._further_key = False
         self._wanted: list[str] = []
         self._said = ""
+        self._note = ""
 
     def validate_host_public_key(
         self, host: str, address: str, port: int, key: asyncssh.SSHKey
@@ -107,9 +108,9 @@ class PinnedClient(asyncssh.SSHClient):
     def password_auth_requested(self) -> None:
         self._wanted.append("password")
 
-    def watching(self, keys: PrivateKeys) -> Sequence[asyncssh.SSHKeyPair]:
+    def watching(self, keys: LoginKeys) -> Sequence[asyncssh.SSHKeyPair]:
         """The keys, which tell when the host has accepted one of them: only then it is asked to sign."""
-        pairs = asyncssh.load_keypairs(keys)
+        pairs, self._note = keys.pairs, keys.note
         for pair in pairs:
             for name in ("sign", "sign_async"):
                 if hasattr(pair, name):
@@ -141,9 +142,11 @@ class PinnedClient(asyncssh.SSHClient):
         if not isinstance(error, AuthenticationRefused):
             return error
         if not self._key_accepted:
-            if self._further_key or not wanted:
-                return error
-            problem = f"the host lets user '{target.user}' in by {wanted} only, not by a key"
+            problem = error.problem
+            if wanted and not self._further_key:
+                problem = f"the host lets user '{target.user}' in by {wanted} only, not by a key"
+            elif self._note:
+                problem = f"{problem}; {self._note}"
             return AuthenticationRefused(problem=problem, **where)
         if wanted and not self._further_key:
             return SecondFactorWanted(

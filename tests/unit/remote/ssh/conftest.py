@@ -30,6 +30,7 @@ def login_key() -> asyncssh.SSHKey:
 @pytest.fixture
 def key_file(tmp_path: Path, login_key: asyncssh.SSHKey) -> Path:
     path = tmp_path / "login_key"
+    path.touch(mode=0o600)
     path.write_bytes(login_key.export_private_key())
     return path
 

@@ -13,6 +13,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from tendhost.server.clock import SystemClock
 from tendhost.server.domain.host_errors import AuthenticationRefused, HostUnreachable, KeyUnusable
 from tendhost.server.remote import key_files
 from tendhost.server.remote.private_keys import KeyRing
@@ -23,6 +24,7 @@ from tests.unit.remote.ssh.servers import MOMENT, QUICK, Connectors, Server, lis
 
 
 def another_key(path: Path) -> None:
+    path.touch(mode=0o600)
     path.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
 
 
@@ -107,7 +109,7 @@ def encrypted(key: asyncssh.SSHKey) -> bytes:
         (lambda key: b"garbage", "is not a private key"),
         (lambda key: b"", "is not a private key"),
         (lambda key: key.export_private_key()[:120], "is not a private key"),
-        (lambda key: key.export_public_key(), "is not a private key"),
+        (lambda key: key.export_public_key(), "is a public key"),
         (lambda key: b"\xff\xfe\0\0", "is not a private key"),
         (encrypted, "has a passphrase"),
     ],
@@ -176,7 +178,7 @@ async def test_key_file__on_a_dead_mount_costs_its_hosts_the_time_limit_and_the_
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", hanging)
-    keys = KeyRing(None, timeout=timedelta(seconds=0.2))
+    keys = KeyRing(None, timeout=timedelta(seconds=0.2), now=SystemClock().now)
 
     async def asked(path: Path) -> str:
         try:

@@ -87,7 +87,8 @@ Key = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Path of a private key on the server. Default: the server's own key.",
+        help="Path of a private key on the server, with its certificate beside it (PATH-cert.pub) if it has one."
+        " Default: the server's own key.",
     ),
 ]
 HostKey = Annotated[

@@ -24,6 +24,12 @@ class Enrolment:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
 
+    async def require_usable_key(self, config: HostConfig) -> None:
+        """Raise InvalidArgument if nobody could log in with the private key that the configuration names."""
+        address, ssh_key = config.address, config.ssh_key
+        if problem := await self._connector.key_problem(address=address, ssh_key=ssh_key):
+            raise InvalidArgument(FieldViolation("config.ssh_key", problem))
+
     async def keys_of_new_host(self, config: HostConfig, expected: str) -> tuple[str, ...]:
         """The keys to pin: those expected, or the best one that the host shows now.
 

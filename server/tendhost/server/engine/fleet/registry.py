@@ -60,6 +60,7 @@ class Registry:
         """
         require_sound(config)
         await self._refuse_known(config.name)
+        await self._enrolment.require_usable_key(config)
         keys = await self._enrolment.keys_of_new_host(config, expected_key)
         now = self._clock.now()
         host = Host(config=config, host_key="", registered_at=now).pinned(keys)
@@ -84,6 +85,8 @@ class Registry:
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
         config = wanted.of(host.config)
         changed = replace(host, config=config)
+        if "ssh_key" in wanted.mask:
+            await self._enrolment.require_usable_key(config)
         changed = changed.pinned(await self._enrolment.keys_after(wanted, config, host.host_keys))
         if changed == host:
             return await call.commit_unchanged(self._store, host, self._clock.now())
