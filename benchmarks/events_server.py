@@ -32,11 +32,15 @@ class Nowhere:
         """See Connector."""
         return ""
 
-    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+    async def get_host_key_kinds(
+        self, *, host: str, address: str, port: int, jump: Target | None = None
+    ) -> tuple[str, ...]:
         """No host is ever registered."""
         raise AssertionError(host)
 
-    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
+    async def get_host_key(
+        self, *, host: str, address: str, port: int, kind: str = "", jump: Target | None = None
+    ) -> str:
         """No host is ever registered."""
         raise AssertionError(host)
 

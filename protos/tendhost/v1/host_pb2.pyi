@@ -51,7 +51,7 @@ class _HostStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostState.V
 class HostState(_HostState, metaclass=_HostStateEnumTypeWrapper):
     """State of a host. A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT, from which operations start; it
     is busy in QUERYING, UPDATING, REBOOTING and VERIFYING; a retry leaves FAILED, and other
-    settings of the login (address, port, user, ssh_key, host key) leave it if nothing but the login had failed.
+    settings of the login (address, port, user, ssh_key, jump, host key) leave it if nothing but the login had failed.
     """
 
 HOST_STATE_UNSPECIFIED: HostState.ValueType  # 0
@@ -475,6 +475,7 @@ class HostConfig(_message.Message):
     PULL_BEFORE_UPDATE_FIELD_NUMBER: _builtins.int
     COMPOSE_HEALTH_TIMEOUT_FIELD_NUMBER: _builtins.int
     COMPOSE_PRUNE_FIELD_NUMBER: _builtins.int
+    JUMP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique in the fleet: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
     letter or digit. The name cannot be changed.
@@ -502,6 +503,12 @@ class HostConfig(_message.Message):
     """Whether an update pulls the images of the compose projects. Absent means true."""
     compose_prune: _builtins.bool
     """Whether an update removes the images that it replaced."""
+    jump: _builtins.str
+    """Name of the registered host through which the host is reached, as ProxyJump of ssh_config(5): every
+    connection to the host goes through an SSH connection to the jump, which uses the jump's own address, user,
+    key and pinned host key. The jump resolves the host's name. A jump may have a jump itself; a route has at
+    most 8 of them. Empty: the server connects to the host directly.
+    """
     @_builtins.property
     def compose_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Absolute paths of folders with compose projects on the host. Empty: none."""
@@ -542,10 +549,11 @@ class HostConfig(_message.Message):
         pull_before_update: _builtins.bool | None = ...,
         compose_health_timeout: _duration_pb2.Duration | None = ...,
         compose_prune: _builtins.bool = ...,
+        jump: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "compose_health_timeout", b"compose_health_timeout", "policy", b"policy", "pull_before_update", b"pull_before_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "address", b"address", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "address", b"address", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "jump", b"jump", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pull_before_update: _TypeAlias = _typing.Literal["pull_before_update"]  # noqa: Y015
     _WhichOneofArgType__pull_before_update: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update"]  # noqa: Y015

@@ -138,8 +138,8 @@ class HostServiceServicer(object):
 
     def RegisterHost(self, request, context):
         """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
-        trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (the host does not
-        answer).
+        trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT (also for a jump that is not registered, or
+        that leads in a circle), FAILED_PRECONDITION (the host does not answer, or its jump is unusable).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,15 +161,16 @@ class HostServiceServicer(object):
 
     def ReconfigureHost(self, request, context):
         """Changes named fields of a host's configuration, adds to its lists, and removes from them. NOT_FOUND,
-        INVALID_ARGUMENT, ALREADY_EXISTS (another host has the new address or host key), ABORTED (the host is
-        busy; the etag differs).
+        INVALID_ARGUMENT (also for a jump that is not registered, or that leads in a circle), ALREADY_EXISTS
+        (another host has the new address or host key), ABORTED (the host is busy; the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnregisterHost(self, request, context):
-        """Unregisters a host. Its operations remain. NOT_FOUND, ABORTED (the host is busy; the etag differs).
+        """Unregisters a host. Its operations remain. NOT_FOUND, FAILED_PRECONDITION (it is the jump of another host),
+        ABORTED (the host is busy; the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,8 +18,8 @@ class HostServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RegisterHostRequest, _host_service_pb2.RegisterHostResponse]
     """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
-    trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (the host does not
-    answer).
+    trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT (also for a jump that is not registered, or
+    that leads in a circle), FAILED_PRECONDITION (the host does not answer, or its jump is unusable).
     """
     GetHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetHostRequest, _host_service_pb2.GetHostResponse]
     """Returns one host. NOT_FOUND."""
@@ -27,11 +27,13 @@ class HostServiceStub:
     """Lists hosts by name, a page at a time. NOT_FOUND (the saved selection of the filter)."""
     ReconfigureHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReconfigureHostRequest, _host_service_pb2.ReconfigureHostResponse]
     """Changes named fields of a host's configuration, adds to its lists, and removes from them. NOT_FOUND,
-    INVALID_ARGUMENT, ALREADY_EXISTS (another host has the new address or host key), ABORTED (the host is
-    busy; the etag differs).
+    INVALID_ARGUMENT (also for a jump that is not registered, or that leads in a circle), ALREADY_EXISTS
+    (another host has the new address or host key), ABORTED (the host is busy; the etag differs).
     """
     UnregisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.UnregisterHostRequest, _host_service_pb2.UnregisterHostResponse]
-    """Unregisters a host. Its operations remain. NOT_FOUND, ABORTED (the host is busy; the etag differs)."""
+    """Unregisters a host. Its operations remain. NOT_FOUND, FAILED_PRECONDITION (it is the jump of another host),
+    ABORTED (the host is busy; the etag differs).
+    """
     ListGroups: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListGroupsRequest, _host_service_pb2.ListGroupsResponse]
     """Lists the groups by name with the number of their hosts, a page at a time."""
     ListTags: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListTagsRequest, _host_service_pb2.ListTagsResponse]
@@ -96,8 +98,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.RegisterHostRequest, _abc.Awaitable[_host_service_pb2.RegisterHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.RegisterHostResponse]:
         """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
-        trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (the host does not
-        answer).
+        trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT (also for a jump that is not registered, or
+        that leads in a circle), FAILED_PRECONDITION (the host does not answer, or its jump is unusable).
         """
 
     @_abc_1.abstractmethod
@@ -123,8 +125,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.ReconfigureHostRequest, _abc.Awaitable[_host_service_pb2.ReconfigureHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ReconfigureHostResponse]:
         """Changes named fields of a host's configuration, adds to its lists, and removes from them. NOT_FOUND,
-        INVALID_ARGUMENT, ALREADY_EXISTS (another host has the new address or host key), ABORTED (the host is
-        busy; the etag differs).
+        INVALID_ARGUMENT (also for a jump that is not registered, or that leads in a circle), ALREADY_EXISTS
+        (another host has the new address or host key), ABORTED (the host is busy; the etag differs).
         """
 
     @_abc_1.abstractmethod
@@ -133,7 +135,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.UnregisterHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.UnregisterHostRequest, _abc.Awaitable[_host_service_pb2.UnregisterHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.UnregisterHostResponse]:
-        """Unregisters a host. Its operations remain. NOT_FOUND, ABORTED (the host is busy; the etag differs)."""
+        """Unregisters a host. Its operations remain. NOT_FOUND, FAILED_PRECONDITION (it is the jump of another host),
+        ABORTED (the host is busy; the etag differs).
+        """
 
     @_abc_1.abstractmethod
     def ListGroups(

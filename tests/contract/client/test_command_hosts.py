@@ -15,6 +15,7 @@ HOST_KEYS = [
     "port",
     "user",
     "ssh_key",
+    "jump",
     "compose_paths",
     "compose_version",
     "pull_before_update",
@@ -65,6 +66,7 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     done = tendhost(
         *("host", "add", "web1", "--address", "10.0.0.5", "--user", "admin", "--port", "2222"),
         *("--tag", "web", "--tag", "canary", "--group", "production", "--ssh-key", "/k"),
+        *("--jump", "bastion"),
         *("--compose-path", "/srv/app", "--no-auto-reboot", "--host-key", "SHA256:abc"),
         *("--window", "sat,sun 22:00-04:00 Europe/Vienna"),
     )
@@ -81,6 +83,7 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     )
     assert list(config.tags) == ["web", "canary"]
     assert (list(config.groups), config.ssh_key) == (["production"], "/k")
+    assert config.jump == "bastion"
     assert list(config.compose_paths) == ["/srv/app"]
     assert config.policy.auto_reboot is False
     (window,) = config.policy.windows

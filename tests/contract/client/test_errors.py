@@ -51,6 +51,7 @@ FAMILIES = {
         "INVALID_SCHEDULE_STATUS",
         "SELECTION_IN_USE",
         "REBOOT_NOT_ALLOWED",
+        "JUMP_IN_USE",
         "PLAN_UNUSABLE",
     },
     sdk.PermissionDenied: {"NOT_AN_APPROVER"},

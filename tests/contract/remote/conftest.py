@@ -22,7 +22,8 @@ WAYS = (*LINKS, "local")
 def fleet() -> Iterator[Fleet]:
     if reason := why_no_fleet():
         pytest.skip(reason)
-    with Fleet([HostSpec(name="web1", init="tiny", shells=True)]) as fleet:
+    others = [HostSpec(name=name, init="tiny") for name in ("bastion", "db1")]
+    with Fleet([HostSpec(name="web1", init="tiny", shells=True), *others]) as fleet:
         yield fleet
 
 

@@ -16,6 +16,7 @@ VALUES: dict[str, object] = {
     "port": 2222,
     "user": "admin",
     "ssh_key": "/etc/key",
+    "jump": "bastion",
     "compose_paths": ["/srv/app"],
     "compose_version": client.ComposeVersion.V2,
     "pull_before_update": False,

@@ -53,6 +53,8 @@ class FakeFleet:
         self.hosts: dict[str, FakeHost] = {}
         self.open_connections = 0
         self.key_problems: dict[str, str] = {}
+        self.jumps: dict[str, Target | None] = {}
+        """Through which the latest connection to a host went."""
 
     def add(self, address: str) -> FakeHost:
         """A new host, with a key of its own: the first one's is KEY."""
@@ -66,6 +68,7 @@ class FakeFleet:
     async def connect(self, target: Target) -> "FakeRemote":
         """See Connector."""
         host = self._listening(target.host, target.address)
+        self.jumps[target.host] = target.jump
         if not any(key in host.keys for key in target.host_keys):
             raise HostKeyChanged(
                 host=target.host,
@@ -83,11 +86,15 @@ class FakeFleet:
         """See Connector."""
         return self.key_problems.get(ssh_key, "")
 
-    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+    async def get_host_key_kinds(
+        self, *, host: str, address: str, port: int, jump: Target | None = None
+    ) -> tuple[str, ...]:
         """See Connector."""
         return tuple(key.partition(" ")[0] for key in self._listening(host, address).keys)
 
-    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
+    async def get_host_key(
+        self, *, host: str, address: str, port: int, kind: str = "", jump: Target | None = None
+    ) -> str:
         """See Connector."""
         keys = self._listening(host, address).keys
         return next(key for key in keys if key.startswith(kind))

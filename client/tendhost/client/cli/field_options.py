@@ -40,6 +40,7 @@ OPTIONS = {
     "hooks.pre": "--pre-hook",
     "hooks.pre.allowed_exit_codes": "--hook-exit-code",
     "hooks.pre.timeout": "--hook-timeout",
+    "jump": "--jump",
     "max_failures": "--max-failures",
     "max_unavailable": "--max-unavailable",
     "port": "--port",

@@ -62,6 +62,7 @@ def host(message: host_pb2.Host) -> Host:
         port=config.port,
         user=config.user,
         ssh_key=config.ssh_key,
+        jump=config.jump,
         compose_paths=tuple(config.compose_paths),
         compose_version=_compose_version(config.compose_version),
         pull_before_update=config.pull_before_update,

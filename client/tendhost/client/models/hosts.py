@@ -131,6 +131,8 @@ class HostSettings(TypedDict, total=False):
     """For a new host root unless it is given."""
     ssh_key: str | None
     """Path of a private key on the server; empty: the server's own."""
+    jump: str | None
+    """Name of the registered host through which it is reached; empty: directly."""
     compose_paths: Sequence[str] | None
     compose_version: ComposeVersion | None
     pull_before_update: bool | None
@@ -216,6 +218,7 @@ class Host:
     port: int
     user: str
     ssh_key: str
+    jump: str
     compose_paths: tuple[str, ...]
     compose_version: ComposeVersion
     pull_before_update: bool

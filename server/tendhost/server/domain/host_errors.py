@@ -97,6 +97,19 @@ class HostKeyChanged(SshError):
         super().__post_init__()
 
 
+class JumpFailed(SshError):
+    """The host cannot be reached through its jump until a person acts, and nothing was sent to the host.
+
+    The jump refuses the login, shows another host key, does not forward connections, is not registered, or leads back
+    to the host. `jump` is the jump at which it failed. A jump that is only down leads to HOST_UNREACHABLE.
+    """
+
+    needs_person = True
+
+    jump: str
+    template = "{host} ({address}): not reached, because of jump {jump}: {problem}"
+
+
 class PrivilegeMissing(HostError):
     """The user is neither root nor allowed to use `sudo -n`."""
 
@@ -136,6 +149,7 @@ LOGIN_ERRORS = frozenset(
         SecondFactorWanted,
         KeyUnusable,
         HostKeyChanged,
+        JumpFailed,
     )
 )
 """Reasons of errors with which nothing can be run on a host."""

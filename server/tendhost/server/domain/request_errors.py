@@ -100,6 +100,23 @@ class HostKeyMismatch(RequestError):
     )
 
 
+class JumpInUse(RequestError):
+    """Other hosts are reached through the host, so it stays registered."""
+
+    host: str
+    users: tuple[str, ...]
+    """Names of hosts whose jump it is, the first in the order of names."""
+
+    def message(self) -> str:
+        named = ", ".join(self.users[:MOST_NAMED])
+        if len(self.users) > MOST_NAMED:
+            named += " and others"
+        return (
+            f"cannot unregister {self.host}: it is the jump of {named}; first give them another jump, or '' for none:"
+            " tendhost host set NAME --jump JUMP"
+        )
+
+
 class EtagMismatch(RequestError):
     """The resource has changed since the caller read it."""
 

@@ -1,14 +1,89 @@
-"""The connection of one operation: opened when a step first needs it, kept until the operation ends."""
+"""Connections to hosts through the jumps of their configuration, and the one connection of an operation."""
 
-from tendhost.server.domain.hosts.host import Host
+from typing import Protocol
+
+from tendhost.server.domain.host_errors import JumpFailed
+from tendhost.server.domain.hosts.host import Host, HostConfig
+from tendhost.server.domain.hosts.jumps import Route, RouteBroken
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.failpoints import reached
 from tendhost.server.remote.protocol import Connector, Remote, Target
+
+
+class HostFinder(Protocol):
+    """What a route to a host needs of the store."""
+
+    async def find_host(self, name: str) -> Host | None:
+        """The registered host of that name; None: there is none."""
+        ...
+
+
+class HostConnector:
+    """Connects to registered hosts, each jump of the route being looked up at that moment."""
+
+    def __init__(self, *, store: HostFinder, connector: Connector) -> None:
+        self._store = store
+        self._connector = connector
+
+    async def connect(self, host: Host) -> Remote:
+        """A new connection. Raises what Connector.connect raises."""
+        jump = await self._jump_of(host.config)
+        return await self._connector.connect(_target(host, jump))
+
+    async def key_problem(self, config: HostConfig) -> str:
+        """Why nobody can log in with the private key of `config`; see Connector.key_problem."""
+        return await self._connector.key_problem(address=config.address, ssh_key=config.ssh_key)
+
+    async def get_host_key_kinds(self, config: HostConfig) -> tuple[str, ...]:
+        """The kinds of keys that the host has. Raises what Connector.get_host_key_kinds raises."""
+        return await self._connector.get_host_key_kinds(
+            host=config.name,
+            address=config.network_address,
+            port=config.port,
+            jump=await self._jump_of(config),
+        )
+
+    async def get_host_key(self, config: HostConfig, kind: str) -> str:
+        """The public key of this kind that the host shows. Raises what Connector.get_host_key raises."""
+        return await self._connector.get_host_key(
+            host=config.name,
+            address=config.network_address,
+            port=config.port,
+            kind=kind,
+            jump=await self._jump_of(config),
+        )
+
+    async def require_route(self, config: HostConfig) -> None:
+        """Raise InvalidArgument if there is no such way through the jump that `config` names."""
+        try:
+            await self._route(config)
+        except RouteBroken as error:
+            raise InvalidArgument(FieldViolation("config.jump", str(error))) from error
+
+    async def _route(self, config: HostConfig) -> Route:
+        route = Route(to=config)
+        while route.wanted:
+            route = route.through(await self._store.find_host(route.wanted))
+        return route
+
+    async def _jump_of(self, config: HostConfig) -> Target | None:
+        """The jump through which a host is reached. Raises JumpFailed."""
+        try:
+            route = await self._route(config)
+        except RouteBroken as error:
+            raise JumpFailed(
+                host=config.name, address=config.address, jump=error.jump, problem=str(error)
+            ) from error
+        jump: Target | None = None
+        for host in reversed(route.jumps):
+            jump = _target(host, jump)
+        return jump
 
 
 class Session:
     """Opens at most one connection at a time to one host."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: HostConnector) -> None:
         self._connector = connector
         self._remote: Remote | None = None
 
@@ -16,7 +91,7 @@ class Session:
         """The open connection, opened now if there is none. Raises what Connector.connect raises."""
         if self._remote is None:
             reached("connect.begun")
-            self._remote = await self._connector.connect(target_of(host))
+            self._remote = await self._connector.connect(host)
             reached("connect.made")
         return self._remote
 
@@ -32,7 +107,7 @@ class Session:
             await remote.close()
 
 
-def target_of(host: Host) -> Target:
+def _target(host: Host, jump: Target | None) -> Target:
     """The address of `host`, and the user to log in as."""
     config = host.config
     return Target(
@@ -43,4 +118,5 @@ def target_of(host: Host) -> Target:
         ssh_key=config.ssh_key,
         host_key=host.host_key,
         further_host_keys=host.further_host_keys,
+        jump=jump,
     )

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.host_tests import HostTester
 from tendhost.server.engine.fleet.osquery import OsqueryClient
@@ -90,10 +91,11 @@ async def running_engine(
     await settle_restoration(store=store, clock=clock)
     policies = Policies(store=store, clock=clock)
     await policies.load()
+    hosts = HostConnector(store=store, connector=connector)
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
-            connector=connector,
+            connector=hosts,
             executor=StepExecutor(
                 store=store,
                 prober=prober,
@@ -119,7 +121,7 @@ async def running_engine(
         )
         policies.on_change(rollouts.recheck_host)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
-        registry = Registry(store=store, connector=connector, clock=clock, policies=policies)
+        registry = Registry(store=store, connector=hosts, clock=clock, policies=policies)
         pruner = Pruner(store=store, clock=clock, retention=settings.retention)
         keeping: TaskSet[None] = TaskSet(tasks.create_task)
         keeping.start(pruner.run())
@@ -142,8 +144,8 @@ async def running_engine(
                     rollouts=rollouts,
                     schedules=schedules,
                     selections=selections,
-                    osquery=OsqueryClient(store=store, connector=connector, clock=clock),
-                    host_tester=HostTester(store=store, connector=connector, clock=clock),
+                    osquery=OsqueryClient(store=store, connector=hosts, clock=clock),
+                    host_tester=HostTester(store=store, connector=hosts, clock=clock),
                     reports=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     store_watch=store_watch,

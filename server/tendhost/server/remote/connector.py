@@ -20,16 +20,20 @@ class RoutingConnector:
         """See Connector."""
         return await self._connector_for(address).key_problem(address=address, ssh_key=ssh_key)
 
-    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+    async def get_host_key_kinds(
+        self, *, host: str, address: str, port: int, jump: Target | None = None
+    ) -> tuple[str, ...]:
         """See Connector."""
         return await self._connector_for(address).get_host_key_kinds(
-            host=host, address=address, port=port
+            host=host, address=address, port=port, jump=jump
         )
 
-    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
+    async def get_host_key(
+        self, *, host: str, address: str, port: int, kind: str = "", jump: Target | None = None
+    ) -> str:
         """See Connector."""
         return await self._connector_for(address).get_host_key(
-            host=host, address=address, port=port, kind=kind
+            host=host, address=address, port=port, kind=kind, jump=jump
         )
 
     async def aclose(self) -> None:

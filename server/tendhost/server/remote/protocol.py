@@ -22,6 +22,8 @@ class Target:
     host_key: str
     """The pinned public key, type and base64; what is shown must be this one or a further one."""
     further_host_keys: tuple[str, ...] = ()
+    jump: "Target | None" = None
+    """The host through which it is reached, with a jump of its own or none; None: directly."""
 
     @property
     def host_keys(self) -> tuple[str, ...]:
@@ -76,22 +78,28 @@ class Connector(Protocol):
     async def connect(self, target: Target) -> Remote:
         """Connect to `target`.
 
-        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, SshError (another reason), Timeout.
+        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, JumpFailed, SshError (another
+        reason), Timeout.
         """
         ...
 
-    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+    async def get_host_key_kinds(
+        self, *, host: str, address: str, port: int, jump: Target | None = None
+    ) -> tuple[str, ...]:
         """The kinds of the keys that the host has, such as "ssh-rsa": those that a login accepts, the best first.
 
-        Raises HostUnreachable, SshError (there is none, or a login would find no algorithm in common), Timeout.
+        Raises HostUnreachable, JumpFailed, SshError (there is none, or a login would find no algorithm in common),
+        Timeout.
         """
         ...
 
-    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
+    async def get_host_key(
+        self, *, host: str, address: str, port: int, kind: str = "", jump: Target | None = None
+    ) -> str:
         """The public key that the host shows now, as type and base64, without logging in.
 
         `kind`: the kind of key to ask for, one that the host has; empty: the best one.
-        Raises HostUnreachable, Timeout.
+        Raises HostUnreachable, JumpFailed, Timeout.
         """
         ...
 

@@ -22,6 +22,7 @@ from tendhost.server.domain.host_errors import (
 from tendhost.server.domain.hosts.host_keys import KINDS
 from tendhost.server.remote.channels import Channels, Refused
 from tendhost.server.remote.commands import CommandRemote, Exit, Input
+from tendhost.server.remote.jumps import Jump, JumpPool, named
 from tendhost.server.remote.private_keys import KeyRing, LoginKeys
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.remote.ssh_login import (
@@ -32,7 +33,7 @@ from tendhost.server.remote.ssh_login import (
     login_error,
 )
 from tendhost.server.remote.ssh_offer import offer_of
-from tendhost.server.remote.tcp import ConnectionLimiter, TcpConnector
+from tendhost.server.remote.tcp import ConnectionLimiter, Endpoint, TcpConnector
 
 CLOSE_SECONDS = 5.0
 
@@ -98,20 +99,23 @@ class SshConnector:
         self._limiter = ConnectionLimiter(
             total=settings.handshakes, per_address=settings.handshakes_per_address
         )
+        self._jumps = JumpPool(self._jump_connection, connect_timeout=settings.connect_timeout)
 
     async def connect(self, target: Target) -> Remote:
         """See Connector."""
-        async with self._keys.keys_for(target) as keys:
-            return await self._login(target, keys)
+        connection, jump = await self._connection(target)
+        return SshRemote(connection, target, jump)
 
     async def key_problem(self, *, address: str, ssh_key: str) -> str:
         """See Connector."""
         return await self._keys.problem(ssh_key)
 
-    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+    async def get_host_key_kinds(
+        self, *, host: str, address: str, port: int, jump: Target | None = None
+    ) -> tuple[str, ...]:
         """See Connector."""
-        target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
-        async with self._socket(target) as connection:
+        target = _unpinned(host, address, port, jump)
+        async with self._socket(target) as (connection, _):
             offer = await offer_of(connection)
             connection.close()
         for what, offered, accepted in (
@@ -127,11 +131,15 @@ class SshConnector:
                 raise SshError(host=host, address=address, problem=problem)
         return tuple(k for k in KINDS if not set(algorithms_of(k)).isdisjoint(offer.host_keys))
 
-    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
+    async def get_host_key(
+        self, *, host: str, address: str, port: int, kind: str = "", jump: Target | None = None
+    ) -> str:
         """See Connector."""
-        target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
-        async with self._socket(target) as connection:
+        target = _unpinned(host, address, port, jump)
+        async with self._socket(target) as (connection, _):
             shown = await asyncssh.get_server_host_key(
+                address,
+                port,
                 sock=connection,
                 config=None,
                 kex_algs=NEGOTIATED["kex_algs"],
@@ -148,14 +156,29 @@ class SshConnector:
 
     async def aclose(self) -> None:
         """See Connector."""
+        await self._jumps.aclose()
         self._tcp.close()
 
-    async def _login(self, target: Target, keys: LoginKeys) -> Remote:
+    async def _jump_connection(self, target: Target) -> asyncssh.SSHClientConnection:
+        connection, _ = await self._connection(target)
+        return connection
+
+    async def _connection(self, target: Target) -> tuple[asyncssh.SSHClientConnection, Jump | None]:
+        """A connection that is logged in, and the jump that it goes through."""
+        async with self._keys.keys_for(target) as keys:
+            return await self._login(target, keys)
+
+    async def _login(
+        self, target: Target, keys: LoginKeys
+    ) -> tuple[asyncssh.SSHClientConnection, Jump | None]:
         client = PinnedClient(target)
         try:
-            async with self._socket(target) as connection:
+            async with self._socket(target) as (connection, jump):
                 opened, _ = await asyncssh.create_connection(
                     lambda: client,
+                    # For the log: the socket is connected, and that of a tunnel has no address.
+                    target.address,
+                    target.port,
                     sock=connection,
                     username=target.user,
                     client_keys=client.watching(keys),
@@ -166,25 +189,44 @@ class SshConnector:
                 )
         except SshError as error:
             raise client.explained(error) from error
-        return SshRemote(opened, target)
+        return opened, jump
 
     @asynccontextmanager
-    async def _socket(self, target: Target) -> AsyncIterator[socket.socket]:
-        """A connected socket to speak SSH over; what goes wrong on it is raised as a HostError."""
+    async def _socket(self, target: Target) -> AsyncIterator[tuple[socket.socket, Jump | None]]:
+        """A connected socket to speak SSH over, and the jump that it goes through.
+
+        What goes wrong on it is raised as a HostError. The jump is connected before a slot is taken: it needs one
+        itself.
+        """
         seconds = self._settings.login_timeout.total_seconds()
-        async with self._limiter.slot(target.address, target.port):
-            connection = await self._tcp.connect(
-                host=target.host, address=target.address, port=target.port
-            )
+        async with self._jumps.hold(target) as jump, self._limiter.slot(_endpoint(target)):
+            if jump is not None:
+                connection = await self._jumps.open(jump, target)
+            else:
+                connection = await self._tcp.connect(
+                    host=target.host, address=target.address, port=target.port
+                )
             try:
                 async with asyncio.timeout(seconds):
-                    yield connection
+                    yield connection, jump
             except BaseException as error:
                 # asyncssh closes what it has taken over, which it may not have come to yet.
                 connection.close()
                 if isinstance(error, asyncssh.Error | OSError | ValueError):
                     raise login_error(target, error, seconds) from error
                 raise
+
+
+def _unpinned(host: str, address: str, port: int, jump: Target | None) -> Target:
+    """A host whose key is not known yet, and to which nobody logs in."""
+    return Target(
+        host=host, address=address, port=port, user="", ssh_key="", host_key="", jump=jump
+    )
+
+
+def _endpoint(target: Target) -> Endpoint:
+    """What limits of connections to one SSH server go by. Behind each jump there are addresses of its own."""
+    return target.address, target.port, target.jump.host if target.jump else ""
 
 
 class _CommandSession(asyncssh.SSHClientSession[bytes]):
@@ -238,9 +280,12 @@ _SIGNALS = {
 class SshRemote(CommandRemote):
     """An SSH connection to one host."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, target: Target) -> None:
+    def __init__(
+        self, connection: asyncssh.SSHClientConnection, target: Target, jump: Jump | None
+    ) -> None:
         super().__init__(host=target.host, user=target.user, is_root=target.user == "root")
         self._connection = connection
+        self._jump = jump
         self._target = target
         self._channels = Channels()
 
@@ -309,4 +354,7 @@ class SshRemote(CommandRemote):
         return ChannelRefused(host=self._target.host, address=self._target.address, problem=problem)
 
     def _lost(self, problem: str) -> LinkLost:
+        if self._jump is not None:
+            verb = "was lost" if self._jump.lost else "still stands"
+            problem += f"; the connection to jump {named(self._jump.target)} {verb}"
         return LinkLost(host=self._target.host, address=self._target.address, problem=problem)

@@ -99,18 +99,21 @@ class TcpConnector:
         return connection
 
 
+Endpoint = tuple[str, int, str]
+"""Address and port of an SSH server, and the name of the jump behind which it has them."""
+
+
 class ConnectionLimiter:
     """Limits connections that are opened at the same time, as sshd's MaxStartups drops bursts."""
 
     def __init__(self, *, total: int, per_address: int) -> None:
         self._total = asyncio.Semaphore(total)
         self._per_address = per_address
-        self._addresses: dict[tuple[str, int], tuple[asyncio.Semaphore, int]] = {}
+        self._addresses: dict[Endpoint, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
-    async def slot(self, address: str, port: int) -> AsyncIterator[None]:
+    async def slot(self, key: Endpoint) -> AsyncIterator[None]:
         """Wait for a free slot and keep it while the context lasts."""
-        key = (address, port)
         slots, users = self._addresses.get(key, (asyncio.Semaphore(self._per_address), 0))
         self._addresses[key] = (slots, users + 1)
         try:

@@ -6,16 +6,21 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from tendhost.server.domain.clock_trust import ClockTrust
+from tendhost.server.domain.errors import MOST_NAMED
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.group_policy import GroupPolicy
-from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.host import LOCAL, Host
+from tendhost.server.domain.hosts.jumps import Route, RouteBroken
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
+    FieldViolation,
     HostAlreadyExists,
     HostBusy,
     HostDuplicate,
+    InvalidArgument,
+    JumpInUse,
     RequestIdReused,
     ScheduleAlreadyExists,
     SelectionAlreadyExists,
@@ -64,6 +69,8 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         if host.name in change.distinct_hosts:
             _require_distinct(database, host)
         _write_host(database, host, revision)
+        if host.name in change.routed_hosts:
+            _require_route(database, host)
     for host in change.removed_hosts:
         _remove_host(database, host, revision)
     for operation in change.operations:
@@ -158,7 +165,7 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
     status = host.status
     text = rows.document(replace(host, revision=revision))
     labels = rows.labels(host)
-    identity = (host.host_key, host.config.endpoint, status.machine_id)
+    identity = (host.host_key, host.config.endpoint, status.machine_id, host.config.jump)
     columns = (host.name, str(status.state), str(status.reboot.need), *identity)
     if host.revision == 0:
         if database.execute(sql.INSERT_HOST, (*columns, labels, revision, text)).rowcount == 0:
@@ -183,6 +190,28 @@ def _require_distinct(database: sqlite3.Connection, host: Host) -> None:
         row = database.execute(statement, (value, host.name)).fetchone()
         if row is not None:
             raise HostDuplicate(host=host.name, other=row[0], same=what)
+
+
+def _require_route(database: sqlite3.Connection, host: Host) -> None:
+    """Raise InvalidArgument if the jumps of a host that was just written lead nowhere, or it can be none itself."""
+    if host.config.address == LOCAL and (users := _users_of(database, host)):
+        problem = (
+            f"{host.name} is the jump of {users[0]}, and the server's own machine cannot be one"
+        )
+        raise InvalidArgument(FieldViolation("config.address", problem))
+    route = Route(to=host.config)
+    try:
+        while route.wanted:
+            row = database.execute(sql.GET_HOST, (route.wanted,)).fetchone()
+            route = route.through(None if row is None else rows.host_of(row[0]))
+    except RouteBroken as error:
+        raise InvalidArgument(FieldViolation("config.jump", str(error))) from error
+
+
+def _users_of(database: sqlite3.Connection, jump: Host) -> tuple[str, ...]:
+    """Hosts that are reached through `jump`: as many as a message names, and one more."""
+    found = database.execute(sql.HOSTS_BEHIND_JUMP, (jump.name, MOST_NAMED + 1)).fetchall()
+    return tuple(name for (name,) in found)
 
 
 def _count_keys(database: sqlite3.Connection, tags: Iterable[str], more: int) -> None:
@@ -225,6 +254,8 @@ def _remove_host(database: sqlite3.Connection, host: Host, revision: int) -> Non
     running = database.execute(sql.RUNNING_OPERATION, (host.name,)).fetchone()
     if running is not None:
         raise HostBusy(host=host.name, operation=rows.operation_of(running[0]).id)
+    if users := _users_of(database, host):
+        raise JumpInUse(host=host.name, users=users)
     if database.execute(sql.DELETE_HOST, (host.name, host.revision)).rowcount == 0:
         raise Conflict(what=f"host {host.name}")
     _count(database, "host", "", -1)

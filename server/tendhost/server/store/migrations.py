@@ -241,6 +241,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         WHERE instr(name, '=') > 1 AND instr(name, '=') < length(name) GROUP BY 2
         """,
     ),
+    (
+        # By which a jump knows that it is used.
+        "ALTER TABLE hosts ADD COLUMN jump TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX hosts_by_jump ON hosts (jump, name) WHERE jump <> ''",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -112,7 +112,10 @@ class Change:
     hosts: Sequence[Host] = ()
     distinct_hosts: Collection[str] = ()
     """Those of `hosts` whose host key and endpoint no other host may have."""
+    routed_hosts: Collection[str] = ()
+    """Those of `hosts` whose jumps must lead somewhere: each is registered, and none leads in a circle."""
     removed_hosts: Sequence[Host] = ()
+    """None of them may be the jump of another host."""
     operations: Sequence[Operation] = ()
     rollouts: Sequence[Rollout] = ()
     waves: Sequence[Wave] = ()

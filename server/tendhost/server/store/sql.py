@@ -18,14 +18,14 @@ SET_META = """
 DELETE_META = "DELETE FROM meta WHERE key = ?1"
 
 INSERT_HOST = """
-    INSERT INTO hosts (name, state, reboot_need, host_key, endpoint, machine_id, labels, revision, document)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING
+    INSERT INTO hosts (name, state, reboot_need, host_key, endpoint, machine_id, jump, labels, revision, document)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING
 """
 UPDATE_HOST = """
     UPDATE hosts SET
-        state = ?2, reboot_need = ?3, host_key = ?4, endpoint = ?5, machine_id = ?6,
-        revision = ?7, document = ?8
-    WHERE name = ?1 AND revision = ?9
+        state = ?2, reboot_need = ?3, host_key = ?4, endpoint = ?5, machine_id = ?6, jump = ?7,
+        revision = ?8, document = ?9
+    WHERE name = ?1 AND revision = ?10
 """
 SAME_HOST_KEY = "SELECT name FROM hosts WHERE host_key = ?1 AND name <> ?2 ORDER BY name LIMIT 1"
 SAME_ENDPOINT = "SELECT name FROM hosts WHERE endpoint = ?1 AND name <> ?2 ORDER BY name LIMIT 1"
@@ -40,6 +40,9 @@ ALIKE_BY_ENDPOINT = """
 ALIKE_BY_MACHINE_ID = """
     SELECT name, host_key, endpoint, machine_id FROM hosts
     WHERE machine_id = ?1 AND name <> ?2 ORDER BY name LIMIT ?3
+"""
+HOSTS_BEHIND_JUMP = """
+    SELECT name FROM hosts WHERE jump = ?1 AND jump <> '' ORDER BY name LIMIT ?2
 """
 RELABEL_HOST = "UPDATE hosts SET labels = ?2 WHERE name = ?1 AND labels <> ?2"
 DELETE_HOST = "DELETE FROM hosts WHERE name = ?1 AND revision = ?2"

@@ -7,6 +7,7 @@ import pytest
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.host_errors import KeyUnusable
 from tendhost.server.domain.hosts.host_keys import fingerprint
+from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.host_tests import AT_ONCE, HostTester
 from tendhost.server.remote.protocol import Target
 from tests.unit.engine.fake_command import Command
@@ -40,7 +41,8 @@ async def test_a_test__without_a_usable_key_still_says_whether_the_host_answers(
         fleet = Keyless(world.clock)
         if key is not None:
             fleet.add(fake.address).key = key
-        tester = HostTester(store=world.store, connector=fleet, clock=SystemClock())
+        connector = HostConnector(store=world.store, connector=fleet)
+        tester = HostTester(store=world.store, connector=connector, clock=SystemClock())
         found = await tester.test("web1")
     assert (found.host_key_fingerprint, found.host_key_pinned) == (shown, pinned)
     assert not found.logged_in
@@ -53,7 +55,8 @@ async def test_a_test__looks_at_the_pinned_kind_of_key_and_not_at_a_better_one(w
         fleet = Keyless(world.clock)
         twin = fleet.add((await world.register("web1")).address)
         twin.key, twin.further_keys = "ssh-better AAAA", (KEY,)
-        tester = HostTester(store=world.store, connector=fleet, clock=SystemClock())
+        connector = HostConnector(store=world.store, connector=fleet)
+        tester = HostTester(store=world.store, connector=connector, clock=SystemClock())
         found = await tester.test("web1")
     assert (found.host_key_fingerprint, found.host_key_pinned) == (fingerprint(KEY), True)
 

@@ -45,7 +45,7 @@ from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.hooks import Hook
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.engine.connection import Session
+from tendhost.server.engine.connection import HostConnector, Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.jobs import door
 from tendhost.server.engine.jobs.reporter import StepReporter
@@ -240,7 +240,7 @@ async def performed(
     rules = Rules(world=world, operation=operation, refusal=first)
     given = Given(rules=rules, then=then)
     monkeypatch.setattr(door, "run_change", given)
-    session = Session(world.fleet)
+    session = Session(HostConnector(store=world.store, connector=world.fleet))
 
     async def trying() -> BaseException:
         while True:

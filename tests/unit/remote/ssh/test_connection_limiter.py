@@ -26,7 +26,7 @@ class Crowd:
         await settled()
 
     async def _visit(self, name: str, address: str, port: int) -> None:
-        async with self._limiter.slot(address, port):
+        async with self._limiter.slot((address, port, "")):
             self.inside.append(name)
             try:
                 await asyncio.Event().wait()
@@ -87,7 +87,7 @@ async def test_those_who_wait_for_an_address_take_no_place_from_others() -> None
 async def test_place_is_free_again_after_an_error_and_after_waiting_in_vain() -> None:
     limiter = ConnectionLimiter(total=1, per_address=1)
     with pytest.raises(ZeroDivisionError):
-        async with limiter.slot("10.0.0.1", 22):
+        async with limiter.slot(("10.0.0.1", 22, "")):
             raise ZeroDivisionError
     visitors = Crowd(limiter)
     await visitors.comes("a", "10.0.0.1")

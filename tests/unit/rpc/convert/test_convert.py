@@ -148,6 +148,7 @@ def test_a_configuration_comes_back_as_it_was_sent(auto_reboot: bool):
         port=2222,
         user="alex",
         ssh_key="/keys/web",
+        jump="bastion",
         compose_paths=("/srv/b", "/srv/a"),
         tags=("a", "b"),
         groups=("g",),

@@ -91,6 +91,13 @@ Key = Annotated[
         " Default: the server's own key.",
     ),
 ]
+Jump = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Registered host through which to reach this one (ProxyJump). Use '' for none.",
+    ),
+]
 HostKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -213,6 +220,7 @@ def settings_of(
     port: Annotated[int | None, Port] = None,
     user: Annotated[str | None, User] = None,
     ssh_key: Key = None,
+    jump: Jump = None,
     tag: Tags = None,
     group: Groups = None,
     compose_path: Paths = None,
@@ -245,6 +253,7 @@ def settings_of(
         "port": port,
         "user": user,
         "ssh_key": ssh_key,
+        "jump": jump,
         "tags": _without_empty(tag),
         "groups": _without_empty(group),
         "compose_paths": _without_empty(compose_path),

@@ -76,6 +76,7 @@ def host(found: Host) -> None:
         "name": found.name,
         "state": coloured(str(found.state)),
         "address": found.address if found.address == "local" else _address(found),
+        "jump": found.jump or "none",
         "host key": ", ".join(found.host_key_fingerprints) or found.host_key_fingerprint or "none",
         "system": found.os_name or "unknown",
         "tags": ", ".join(found.tags) or "none",

@@ -91,6 +91,8 @@ class HostConfig:
     user: str = "root"
     ssh_key: str = ""
     """Path of a private key on the server; empty: `TENDHOST_SSH_KEY`, or without that the agent."""
+    jump: str = ""
+    """Name of the registered host through which it is reached (ssh(1), ProxyJump); empty: directly."""
     compose_paths: tuple[str, ...] = ()
     """Folders of its compose projects."""
     compose_version: ComposeVersion = ComposeVersion.AUTO
@@ -106,14 +108,18 @@ class HostConfig:
 
     @property
     def endpoint(self) -> str:
-        """Address and port; two hosts with the same endpoint are the same machine."""
+        """Address, port and jump; two hosts with the same endpoint are the same machine.
+
+        Behind each jump there are addresses of its own.
+        """
         if self.address == LOCAL:
             return LOCAL
         try:
             address = self.network_address
         except ValueError:
             address = self.address  # only requests are validated: the store takes any value
-        return f"{address.lower()} {self.port}"
+        through = f" {self.jump}" if self.jump else ""
+        return f"{address.lower()} {self.port}{through}"
 
     @property
     def network_address(self) -> str:

@@ -14,6 +14,7 @@ RECONFIGURABLE = (
     "port",
     "user",
     "ssh_key",
+    "jump",
     "compose_paths",
     "tags",
     "groups",

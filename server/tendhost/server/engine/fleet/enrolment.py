@@ -13,7 +13,7 @@ from tendhost.server.domain.hosts.pinned_keys import (
 )
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
 from tendhost.server.domain.request_errors import FieldViolation, HostKeyMismatch, InvalidArgument
-from tendhost.server.remote.protocol import Connector
+from tendhost.server.engine.connection import HostConnector
 
 T = TypeVar("T")
 
@@ -21,23 +21,23 @@ T = TypeVar("T")
 class Enrolment:
     """Finds the keys to pin for a host."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: HostConnector) -> None:
         self._connector = connector
 
     async def require_usable_key(self, config: HostConfig) -> None:
         """Raise InvalidArgument if nobody could log in with the private key that the configuration names."""
-        address, ssh_key = config.address, config.ssh_key
-        if problem := await self._connector.key_problem(address=address, ssh_key=ssh_key):
+        if problem := await self._connector.key_problem(config):
             raise InvalidArgument(FieldViolation("config.ssh_key", problem))
 
     async def keys_of_new_host(self, config: HostConfig, expected: str) -> tuple[str, ...]:
         """The keys to pin: those expected, or the best one that the host shows now.
 
-        Raises InvalidArgument, HostKeyMismatch, and what Connector.get_host_key_kinds raises.
+        Raises InvalidArgument, HostKeyMismatch, and what HostConnector.get_host_key_kinds raises.
         """
         wanted = _parsed(config, expected, "expected_host_key") if expected else None
         if wanted is None:
-            return (await self._shown(config, (await self._offered(config))[0]),)
+            best = (await self._connector.get_host_key_kinds(config))[0]
+            return (await self._connector.get_host_key(config, best),)
         keys = await self._matching(config, wanted)
         _require(lambda: require_few(keys), "expected_host_key")
         return keys
@@ -64,11 +64,11 @@ class Enrolment:
 
     async def _matching(self, config: HostConfig, wanted: ExpectedKeys) -> tuple[str, ...]:
         """The keys to pin of those wanted. Raises HostKeyMismatch if the host shows none of them."""
-        offered = await self._offered(config)
+        offered = await self._connector.get_host_key_kinds(config)
         shown: list[str] = []
         # A host shows one key at a time. The known one may be of another kind than its best.
         for kind in [kind for kind in wanted.kinds if kind in offered] or offered[:1]:
-            shown.append(await self._shown(config, kind))
+            shown.append(await self._connector.get_host_key(config, kind))
             if wanted.all_in(shown):
                 break
         keys = enrolled_keys(wanted, shown)
@@ -76,16 +76,6 @@ class Enrolment:
             told = ", ".join(map(fingerprint, shown))
             raise HostKeyMismatch(host=config.name, expected=str(wanted), shown=told)
         return keys
-
-    async def _offered(self, config: HostConfig) -> tuple[str, ...]:
-        return await self._connector.get_host_key_kinds(
-            host=config.name, address=config.network_address, port=config.port
-        )
-
-    async def _shown(self, config: HostConfig, kind: str) -> str:
-        return await self._connector.get_host_key(
-            host=config.name, address=config.network_address, port=config.port, kind=kind
-        )
 
 
 def _parsed(config: HostConfig, text: str, field: str) -> ExpectedKeys:

@@ -11,17 +11,18 @@ from tendhost.server.domain.host_errors import (
     HostError,
     HostKeyChanged,
     HostUnreachable,
+    JumpFailed,
     PrivilegeMissing,
     ShellUnusable,
 )
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.engine.concurrency import OperationLimits, Slot
-from tendhost.server.engine.connection import target_of
+from tendhost.server.engine.connection import HostConnector
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.facts import Privilege
 from tendhost.server.packages.login import Login, login_script, parse_login
-from tendhost.server.remote.protocol import Completed, Connector, Remote
+from tendhost.server.remote.protocol import Completed, Remote
 from tendhost.server.store.protocols.hosts import HostStore
 
 TIMEOUT = timedelta(seconds=15)
@@ -48,7 +49,7 @@ class HostTest:
 class HostTester:
     """Tests the login on hosts, in slots of its own beside those of operations."""
 
-    def __init__(self, *, store: HostStore, connector: Connector, clock: Clock) -> None:
+    def __init__(self, *, store: HostStore, connector: HostConnector, clock: Clock) -> None:
         self._store = store
         self._connector = connector
         self._clock = clock
@@ -64,7 +65,7 @@ class HostTester:
 
     async def _tested(self, host: Host) -> HostTest:
         try:
-            remote = await self._connector.connect(target_of(host))
+            remote = await self._connector.connect(host)
         except HostError as error:
             return await self._refused(host, error)
         try:
@@ -75,7 +76,7 @@ class HostTester:
     async def _refused(self, host: Host, error: HostError) -> HostTest:
         """The test of a host on which the login failed with `error`."""
         match error:
-            case HostUnreachable():
+            case HostUnreachable() | JumpFailed():
                 shown = ""
             case HostKeyChanged():
                 shown = error.shown
@@ -101,17 +102,11 @@ class HostTester:
 
         A login asks for the pinned kinds of keys first, and so does this.
         """
-        address, port = host.config.network_address, host.config.port
         pinned = [key.partition(" ")[0] for key in host.host_keys]
         with suppress(HostError):
-            kinds = await self._connector.get_host_key_kinds(
-                host=host.name, address=address, port=port
-            )
+            kinds = await self._connector.get_host_key_kinds(host.config)
             kind = next((kind for kind in pinned if kind in kinds), kinds[0])
-            key = await self._connector.get_host_key(
-                host=host.name, address=address, port=port, kind=kind
-            )
-            return fingerprint(key)
+            return fingerprint(await self._connector.get_host_key(host.config, kind))
         return ""
 
     async def _logged_in(self, host: Host, remote: Remote) -> HostTest:

@@ -6,11 +6,10 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, OsqueryRefused
 from tendhost.server.engine.concurrency import OperationLimits, Slot
-from tendhost.server.engine.connection import target_of
+from tendhost.server.engine.connection import HostConnector
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.osquery import MAX_SECONDS, parse_rows, run_command
 from tendhost.server.packages.osquery_sql import SqlRefused
-from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocols.hosts import HostStore
 
 TIMEOUT = timedelta(seconds=MAX_SECONDS + 15)
@@ -21,7 +20,7 @@ AT_ONCE = 16
 class OsqueryClient:
     """Runs osquery statements on hosts, in slots of its own beside those of operations."""
 
-    def __init__(self, *, store: HostStore, connector: Connector, clock: Clock) -> None:
+    def __init__(self, *, store: HostStore, connector: HostConnector, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._connector = connector
@@ -38,7 +37,7 @@ class OsqueryClient:
             raise InvalidArgument(FieldViolation("sql", error.text)) from error
         host = await self._store.host(name)
         async with Slot(self._limits, clock=self._clock):
-            remote = await self._connector.connect(target_of(host))
+            remote = await self._connector.connect(host)
             try:
                 completed = await remote.run(command, timeout=TIMEOUT)
             finally:

@@ -19,10 +19,10 @@ from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, require_sound
 from tendhost.server.domain.request_errors import HostAlreadyExists, HostBusy
+from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.enrolment import Enrolment
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
-from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.records import Change
 
@@ -38,9 +38,10 @@ class Registry:
     """The hosts of the fleet."""
 
     def __init__(
-        self, *, store: HostWorkStore, connector: Connector, clock: Clock, policies: Policies
+        self, *, store: HostWorkStore, connector: HostConnector, clock: Clock, policies: Policies
     ) -> None:
         self._store = store
+        self._connector = connector
         self._enrolment = Enrolment(connector)
         self._clock = clock
         self._policies = policies
@@ -61,6 +62,7 @@ class Registry:
         require_sound(config)
         await self._refuse_known(config.name)
         await self._enrolment.require_usable_key(config)
+        await self._connector.require_route(config)
         keys = await self._enrolment.keys_of_new_host(config, expected_key)
         now = self._clock.now()
         host = Host(config=config, host_key="", registered_at=now).pinned(keys)
@@ -70,6 +72,7 @@ class Registry:
             events=(Event(at=now, body=body, host=host.name),),
             hosts=(host,),
             distinct_hosts=() if allow_duplicate else (host.name,),
+            routed_hosts=(host.name,),
         )
         registered = await call.commit(self._store, change, at_revision(host), subject=host.name)
         self._policies.host_changed(host.name)  # a rollout may wait for a host of that name
@@ -85,6 +88,9 @@ class Registry:
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
         config = wanted.of(host.config)
         changed = replace(host, config=config)
+        rerouted = _way(config) != _way(host.config)
+        if rerouted or wanted.accept_new_host_key:
+            await self._connector.require_route(config)
         if "ssh_key" in wanted.mask:
             await self._enrolment.require_usable_key(config)
         changed = changed.pinned(await self._enrolment.keys_after(wanted, config, host.host_keys))
@@ -102,7 +108,7 @@ class Registry:
             bodies.append(StateChanged(origin=origin, to=to, cause="the login has other settings"))
         moved = (config.endpoint, changed.host_keys) != (host.config.endpoint, host.host_keys)
         distinct = moved and not wanted.allow_duplicate
-        saved = await self._saved(freed, bodies, call, distinct=distinct)
+        saved = await self._saved(freed, bodies, call, distinct=distinct, rerouted=rerouted)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
             self._policies.host_changed(host.name)
         return saved
@@ -111,7 +117,7 @@ class Registry:
     async def unregister(
         self, name: str, call: MutationContext[RemovedHost], *, etag: str = ""
     ) -> RemovedHost:
-        """Remove a host; its operations stay. Raises HostNotFound, HostBusy, EtagMismatch."""
+        """Remove a host; its operations stay. Raises HostNotFound, HostBusy, JumpInUse, EtagMismatch."""
         host = await self._idle_host(name)
         require_etag(f"host {name!r}", wanted=etag, current=host.etag)
         now = self._clock.now()
@@ -139,12 +145,14 @@ class Registry:
         call: MutationContext[Host],
         *,
         distinct: bool = False,
+        rerouted: bool = False,
     ) -> Host:
         now = self._clock.now()
         change = Change(
             events=tuple(Event(at=now, body=body, host=host.name) for body in bodies),
             hosts=(host,),
             distinct_hosts=(host.name,) if distinct else (),
+            routed_hosts=(host.name,) if rerouted else (),
         )
         return await call.commit(self._store, change, at_revision(host), subject=host.name)
 
@@ -159,6 +167,11 @@ class Registry:
         if running is not None:
             raise HostBusy(host=name, operation=running.id)
         return host
+
+
+def _way(config: HostConfig) -> tuple[str, str]:
+    """What decides about the way to a host: its machine, and its jump."""
+    return config.endpoint, config.jump
 
 
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:

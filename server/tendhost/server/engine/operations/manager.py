@@ -31,7 +31,7 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.domain.transitions import OperationState, queued, started
 from tendhost.server.engine.concurrency import OperationLimits, Slot
-from tendhost.server.engine.connection import Session
+from tendhost.server.engine.connection import HostConnector, Session
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.queues import HostQueues
@@ -41,7 +41,6 @@ from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.supervision import FAULT, Supervisor
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.waiting import repeat_every
-from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocols.hosts import InventoryStore
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
@@ -113,7 +112,7 @@ class Operations:
         self,
         *,
         store: OperationManagerStore,
-        connector: Connector,
+        connector: HostConnector,
         executor: StepExecutor,
         clock: Clock,
         tasks: asyncio.TaskGroup,
