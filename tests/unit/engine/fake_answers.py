@@ -79,7 +79,6 @@ def dry_run(host: FakeHost) -> bytes:
         [
             ("simulation", 0, _simulation(host), ""),
             ("policy", 0, policies, ""),
-            ("installed", 0, _installed(host), ""),
             ("sources", 0, SOURCES, ""),
             ("sizes", 1, f"{sizes} will be used.\nDo you want to continue? [Y/n] N", "Abort."),
         ]

@@ -39,7 +39,7 @@ _NAMES = frozenset(
     {"name", "version", "from_version", "to_version", "architecture", "package", "phase", "reason"}
 )
 """Fields that hold a name or a version. The others hold texts or paths."""
-_PACKAGES = frozenset({"installed", "packages", "changes", "planned", "left", "kernels"})
+_PACKAGES = frozenset({"installed", "packages", "changes", "planned", "kernels"})
 """Fields that hold one item a package."""
 _SIZES = re.compile(r"(?:.*_)?(?:bytes|size|read|start|revision|offset|position)\Z")
 """Fields that hold a size in bytes or a position; the others hold counts."""

@@ -62,8 +62,6 @@ class Plan:
 
     changes: tuple[PendingPackage, ...] = ()
     """What it would upgrade or newly install."""
-    left: tuple[PendingPackage, ...] = ()
-    """What is pending and it would leave alone, each with the reason."""
     removed: tuple[tuple[str, str], ...] = ()
     """Name and version of what it would remove."""
     unneeded: tuple[tuple[str, str], ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage
 from tendhost.server.packages.apt.apt import Apt
 from tendhost.server.packages.apt.commands import (
     kept_conffiles,
@@ -147,16 +147,44 @@ def test_the_repair_keeps_conffiles_too() -> None:
     )
 
 
-def test_a_dry_run_tells_what_changes_what_is_left_and_what_it_costs() -> None:
+def test_a_dry_run_tells_what_changes_and_what_it_costs() -> None:
     planned = parse_plan(recorded("debian12/dry-run"))
     assert len(planned.changes) == 9
-    assert {p.name: p.withheld for p in planned.left} == {
-        "tb-held": Withheld.HELD,
-        "tb-kept": Withheld.KEPT_BACK,
-    }
+    assert not {"tb-held", "tb-kept"} & {change.name for change in planned.changes}
+    assert {change.name for change in planned.changes if change.security} == {"tb-secure"}
     assert planned.removed == ()
     assert (planned.download_bytes, planned.disk_bytes) == (7312, 0)
     assert planned.failure is None
+
+
+@pytest.mark.parametrize(
+    ("simulation", "asked"),
+    [
+        (
+            "Inst b:i386 [1] (2 x [i386])\nInst new (2 x [all])\nConf b (2)\nInst a [1] (2 x [all])",
+            ["b:i386", "a"],
+        ),
+        ("Inst new (2 x [all])\nRemv gone [1]", None),
+        ("0 upgraded", None),
+    ],
+)
+def test_a_dry_run_asks_for_the_policy_of_what_changes_alone(
+    simulation: str, asked: list[str] | None
+) -> None:
+    script = plan_script(Transaction())
+    stub = f"""set -f
+part() {{
+  name=$1; shift 2; echo "$name: $*"; out=
+  [ $name != simulation ] || out={shlex.quote(simulation)}
+}}
+"""
+    lines = script[script.index("apt_settings=") : script.index("for name in")]
+    done = subprocess.run(["sh", "-c", stub + lines], capture_output=True, text=True, check=True)
+    parts = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert list(parts) == ["simulation", *(["policy"] if asked else []), "sources", "sizes"]
+    if asked:
+        assert parts["policy"].partition(" policy ")[2].split() == asked
+    assert parts["sources"].endswith(" policy")
 
 
 def test_a_dry_run_with_removals_names_what_goes() -> None:
@@ -173,7 +201,6 @@ def test_a_dry_run_counts_in_apts_units() -> None:
 def test_a_dry_run_with_nothing_to_do_costs_nothing() -> None:
     planned = parse_plan(recorded("debian12/dry-run-nothing"))
     assert planned.changes == ()
-    assert len(planned.left) == 2
     assert (planned.download_bytes, planned.disk_bytes) == (0, 0)
 
 

@@ -6,17 +6,19 @@ dpkg(1): the default where there is one, else the file as the administrator left
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain.bounds import size_in_bytes
 from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
-from tendhost.server.packages.apt.dpkg import HEALTH, InstalledPackages, parse_installed
+from tendhost.server.packages.apt.dpkg import InstalledPackages
 from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.apt.listing import (
+    AptPolicy,
     Simulation,
     judge_security,
+    judged_changes,
     names_security_archive,
     parse_policy,
     parse_simulation,
@@ -166,15 +168,23 @@ part sources {APT_CACHE} policy
 """Asks for the installed packages, the policy of those that are not what the archives have, and the archives."""
 
 
+# Of what is newly installed the line of the simulation itself says all.
+_CHANGED = rf"""
+names=$(printf '%s\n' "$out" | sed -n 's/^Inst \([^ ]*\) \[.*/\1/p')
+[ -z "$names" ] || part policy {APT_CACHE} policy $names
+part sources {APT_CACHE} policy
+""".strip()
+"""Asks for the policy of what the simulation changes, and the archives."""
+
+
 def plan_script(transaction: Transaction) -> str:
     """A script that plans the upgrade and changes nothing. Needs no privilege."""
     action = _action(transaction)
     told = tuple(word for word in action if word != "--no-remove")
     return framed_script(
-        HEALTH,
         DEFINE,
         f"part simulation {APT_GET} {shlex.join(('-s', '-y', *action))}",
-        LISTING,
+        _CHANGED,
         f"part sizes {APT_GET} {shlex.join((*_SIZES, *action))}",
         *(
             (f"part unneeded {APT_GET} {shlex.join(('-s', '-y', '--auto-remove', *told))}",)
@@ -187,21 +197,20 @@ def plan_script(transaction: Transaction) -> str:
 @parser
 def parse_plan(output: bytes) -> Plan:
     """Understand the output of `plan_script`. Raises ParseFailed."""
-    parts = parse_parts(output, expected=("simulation", "installed", "sizes"))
+    parts = parse_parts(output, expected=("simulation", "sizes"))
     planned = parts["simulation"]
     if planned.status != 0:
         return Plan(failure=_refused(planned))
     simulation = parse_simulation(planned.stdout, part="simulation")
-    installed = parse_installed(parts["installed"].stdout)
-    pending, _ = listed_packages(parts, simulation, installed)
+    changes = judged_changes(simulation, _policies(parts))
+    changes = judge_security(changes, known=_tells_security(parts, changes))
     download, disk = parse_sizes(parts["sizes"].stdout)
     unneeded: tuple[tuple[str, str], ...] = ()
     if "unneeded" in parts:
         more = parse_simulation(parts["unneeded"].stdout, part="unneeded").removed
         unneeded = tuple(package for package in more if package not in simulation.removed)
     return Plan(
-        changes=tuple(p for p in pending if p.withheld is Withheld.NO),
-        left=tuple(p for p in pending if p.withheld is not Withheld.NO),
+        changes=tuple(change for change in changes if change.withheld is Withheld.NO),
         removed=simulation.removed,
         unneeded=unneeded,
         download_bytes=download,
@@ -226,12 +235,19 @@ def listed_packages(
 
     Raises ParseFailed.
     """
-    policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
-    pending = pending_packages(simulation, policies, installed.held)
-    known = any(package.security for package in pending) or (
+    pending = pending_packages(simulation, _policies(parts), installed.held)
+    known = _tells_security(parts, pending)
+    return judge_security(pending, known=known), known
+
+
+def _policies(parts: Mapping[str, Part]) -> Mapping[str, AptPolicy]:
+    return parse_policy(parts["policy"].stdout) if "policy" in parts else {}
+
+
+def _tells_security(parts: Mapping[str, Part], packages: Iterable[PendingPackage]) -> bool:
+    return any(package.security for package in packages) or (
         "sources" in parts and names_security_archive(parts["sources"].stdout)
     )
-    return judge_security(pending, known=known), known
 
 
 _DOWNLOAD = re.compile(r"^Need to get (?P<size>[^/\n]+?B)(?:/[^\n]+?)? of archives", re.MULTILINE)

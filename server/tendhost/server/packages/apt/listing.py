@@ -223,7 +223,7 @@ def pending_packages(
     A package whose update is not the last security update that there is for it has an entry for each.
     Raises ParseFailed where `policies` lacks a package that is left alone.
     """
-    found = [_judged(change, policies.get(change.name)) for change in simulation.changes]
+    found = list(judged_changes(simulation, policies))
     taken = {package.name: package.to_version for package in found}
     # Only apt 2.7 and later have a heading of their own for phased packages.
     told_apart = bool(simulation.phased)
@@ -248,6 +248,14 @@ def pending_packages(
             why = Withheld.HELD if name in held and name not in taken else Withheld.PINNED
             found.append(_withheld(name, policy, fix, why))
     return tuple(sorted(found, key=lambda package: package.name))
+
+
+def judged_changes(
+    simulation: Simulation, policies: Mapping[str, AptPolicy]
+) -> tuple[PendingPackage, ...]:
+    """What an upgrade changes, ordered by name, each with whether a fix comes with it or it is a downgrade."""
+    changes = (_judged(change, policies.get(change.name)) for change in simulation.changes)
+    return tuple(sorted(changes, key=lambda change: change.name))
 
 
 def _judged(change: PendingPackage, policy: AptPolicy | None) -> PendingPackage:
