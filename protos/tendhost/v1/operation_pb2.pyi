@@ -576,7 +576,9 @@ Global___UpdateResult: _TypeAlias = UpdateResult  # noqa: Y015
 
 @_typing.final
 class UndoneChange(_message.Message):
-    """Planned change of a package that did not happen."""
+    """Planned change of a package that did not happen. Of an exact plan, each package counts that is not installed in its
+    planned version afterwards.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -587,7 +589,7 @@ class UndoneChange(_message.Message):
     name: _builtins.str
     """Name of the package."""
     from_version: _builtins.str
-    """Installed version, before and after the update."""
+    """Version before the update. Empty: the package was to be newly installed."""
     to_version: _builtins.str
     """Planned version. Empty: the package was to be removed."""
     reason: _builtins.str

@@ -73,6 +73,8 @@ class Pending:
     kills: bool = False
     """dpkg dies of a signal while it is configured, once."""
     wants_reboot: bool = False
+    arrives: str = ""
+    """The version that is installed in place of `to`; empty: `to`."""
     stays: bool = False
     """The upgrade succeeds and leaves it as it is."""
 
@@ -228,7 +230,7 @@ class FakeHost:
                 status = 100
                 words += [f"{name}: cannot migrate\n", POST_INSTALL_FAILED.format(name=name)]
                 lines.append(f"pmerror:{name}:75.0000:{POST_INSTALL_PROBLEM.format(name=name)}")
-            self.installed[name] = waiting.to
+            self.installed[name] = waiting.arrives or waiting.to
             self.reboot_required |= waiting.wants_reboot
             del self.pending[name]
         return status, "\n".join(lines) + "\n", "".join(words)

@@ -34,10 +34,13 @@ def undone(
     *,
     removals: tuple[tuple[str, str], ...] = (),
     pending: Pending = NONE,
+    exact: bool = False,
 ) -> tuple[UndoneChange, ...]:
     one, two = tuple(sorted(before.items())), tuple(sorted(after.items()))
     changes = diff_installed(one, two)
-    return undone_changes(planned, removals, changes=changes, installed=two, pending=pending)
+    return undone_changes(
+        planned, removals, changes=changes, installed=two, pending=pending, exact=exact
+    )
 
 
 def test_change__that_did_not_happen_is_told_with_its_reason() -> None:
@@ -80,6 +83,29 @@ def test_kernel__that_was_installed_beside_the_others_has_happened() -> None:
     assert found == ()
 
 
+def test_change__of_an_exact_plan_to_another_version_has_not_happened() -> None:
+    (found,) = undone([package("a")], {"a": "1"}, {"a": "3"}, exact=True)
+    assert found == UndoneChange(
+        name="a", from_version="1", to_version="2", reason="3 is installed instead"
+    )
+    assert undone([package("a")], {"a": "1"}, {"a": "2"}, exact=True) == ()
+    (gone,) = undone([package("a")], {"a": "1"}, {"b": "2"}, exact=True)
+    assert gone.reason == "it is not installed"
+
+
+def test_change__of_an_exact_plan_that_installs_a_package_newly_is_judged() -> None:
+    new = package("new", from_version="")
+    (found,) = undone([new], {"a": "1"}, {"a": "1"}, exact=True)
+    assert undone_message((found,)) == "new (planned: 2; it is not installed)"
+    assert undone([new], {"a": "1"}, {"a": "1"}) == ()
+    assert undone([new], {"a": "1"}, {"a": "1", "new": "2"}, exact=True) == ()
+
+
+def test_change__is_not_judged_where_no_package_could_be_read() -> None:
+    for exact in (False, True):
+        assert undone([package("a")], {"a": "1"}, {}, exact=exact) == ()
+
+
 NAMES = st.sampled_from(["a", "b", "c:i386", "kernel"])
 STATES = st.dictionaries(NAMES, st.sampled_from(["1", "2", "3"]))
 
@@ -92,6 +118,17 @@ def test_changes__that_did_not_happen_are_those_that_left_the_database_as_it_was
     wanted = {p.name for p in planned if p.withheld is Withheld.NO}
     same = {name for name in wanted if before.get(name) == after.get(name) == "1"}
     assert {change.name for change in found} == same
+
+
+@given(STATES, STATES, st.lists(st.builds(package, NAMES, withheld=st.sampled_from(Withheld))))
+def test_changes__of_an_exact_plan_that_did_not_happen_are_those_without_their_version(
+    before: dict[str, str], after: dict[str, str], planned: list[PendingPackage]
+) -> None:
+    found = undone(planned, before, after, exact=True)
+    wanted = {p.name for p in planned if p.withheld is Withheld.NO}
+    lacking = {name for name in wanted if after and after.get(name) != "2"}
+    assert {change.name for change in found} == lacking
+    assert {change.name for change in undone(planned, before, after)} <= lacking
 
 
 def test_message__names_the_first_and_counts_the_rest() -> None:

@@ -2,9 +2,14 @@
 
 from tendhost.server.domain.hosts.host import Policy
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import (
+    OperationKind,
+    OperationOptions,
+    OperationStatus,
+)
 from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.hooks import Hook, Hooks
+from tendhost.server.engine.operations.manager import OperationRequest
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
@@ -45,6 +50,23 @@ async def test_update__that_changed_a_part_is_verified_rebooted_and_no_success(
         assert operation.update is not None
         assert [u.name for u in operation.update.undone] == ["web"]
         assert [c.name for c in operation.update.changes] == ["db"]
+
+
+async def test_update__by_an_exact_plan_that_installs_another_version_is_no_success(
+    world: World,
+) -> None:
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"db": Pending(wants_reboot=True), "web": Pending(arrives="2.1-1")}
+        plan = await world.run(UPDATE, dry_run=True)
+        work = OperationRequest(
+            host="web1", kind=UPDATE, plan=plan.id, options=OperationOptions(exact=True)
+        )
+        operation = await world.ended((await world.engine.operations.start(work, call())).id)
+        assert operation.problem is not None
+        assert operation.problem.reason == "UPDATE_INCOMPLETE"
+        assert "web 1.0-1 (planned: 2.0-1; 2.1-1 is installed" in operation.problem.message
+        assert StepName.REBOOT in [step.name for step in operation.steps]
 
 
 async def test_retry__of_an_incomplete_update_plans_again(world: World) -> None:

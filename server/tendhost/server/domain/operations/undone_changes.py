@@ -14,11 +14,11 @@ from tendhost.server.domain.inventory.inventory import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoneChange:
-    """A planned change after which the package database is as it was before."""
+    """A planned change that did not happen."""
 
     name: str
     from_version: str
-    """The installed version, before and after."""
+    """The version before; empty: the package was to be installed newly."""
     to_version: str
     """The planned version; empty: the package was to be removed."""
     reason: str = ""
@@ -32,32 +32,37 @@ def undone_changes(
     changes: Iterable[PackageChange],
     installed: Iterable[tuple[str, str]],
     pending: Pending,
+    exact: bool = False,
 ) -> tuple[UndoneChange, ...]:
     """The planned upgrades and removals that did not happen, ordered by name.
 
     `changes` is what the operation changed by the package database, `installed` and `pending` are from after it.
     An upgrade to another version than the planned one did happen: the archive may have moved on. What was to be
-    newly installed follows from what needs it, so it is not judged.
+    newly installed follows from what needs it, so it is not judged. With `exact`, each package must be there in its
+    planned version; a package manager may skip versions that are not available. Without any installed package,
+    nothing is known, and nothing is judged.
     """
+    versions = dict(installed := tuple(installed))
     there = set(installed)
     happened = {change.name for change in changes}
+    reasons = {package.name: package.withheld for package in pending.packages}
     wanted = [
         (package.name, package.from_version, package.to_version)
         for package in planned
-        if package.withheld is Withheld.NO and package.from_version
+        if package.withheld is Withheld.NO and (package.from_version or exact)
     ]
-    wanted += [(name, version, "") for name, version in removals]
-    reasons = {package.name: package.withheld for package in pending.packages}
-    return tuple(
-        UndoneChange(
-            name=name,
-            from_version=version,
-            to_version=to,
-            reason=_reason(reasons.get(name), pending) if to else "",
-        )
-        for name, version, to in sorted(wanted)
-        if name not in happened and (name, version) in there and (name, to) not in there
-    )
+    found = []
+    for name, version, to in sorted(wanted):
+        unchanged = name not in happened and (name, version) in there
+        if there and (name, to) not in there and (unchanged or exact):
+            why = _reason(reasons.get(name), pending) if unchanged else _instead(versions.get(name))
+            found.append(UndoneChange(name=name, from_version=version, to_version=to, reason=why))
+    found += [
+        UndoneChange(name=name, from_version=version, to_version="")
+        for name, version in removals
+        if name not in happened and (name, version) in there
+    ]
+    return tuple(sorted(found, key=lambda change: change.name))
 
 
 def _reason(withheld: Withheld | None, pending: Pending) -> str:
@@ -70,13 +75,17 @@ def _reason(withheld: Withheld | None, pending: Pending) -> str:
     return f"it is now withheld: {str(withheld).replace('_', ' ')}"
 
 
+def _instead(version: str | None) -> str:
+    return f"{version} is installed instead" if version else "it is not installed"
+
+
 LONGEST_LIST = 10
 
 
 def undone_message(undone: tuple[UndoneChange, ...]) -> str:
     """The changes in one line, at most LONGEST_LIST of them by name."""
     told = [
-        f"{change.name} {change.from_version}"
+        f"{' '.join(filter(None, (change.name, change.from_version)))}"
         f" ({f'planned: {change.to_version}' if change.to_version else 'to be removed'}"
         f"{f'; {change.reason}' if change.reason else ''})"
         for change in undone[:LONGEST_LIST]
