@@ -1,9 +1,9 @@
 """The identity of a host's boot: what tells one boot from another, and whether it has come beyond its initramfs."""
 
 import re
-import shlex
 from dataclasses import dataclass, field
 
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.facts import AS_ROOT, PROCESS_1
@@ -84,7 +84,7 @@ def same_boot(boot: str) -> str:
     id, _, started = boot.partition("/")
     return f"""{_INIT_STARTED}
 same_boot() {{
-  [ "$(cat /proc/sys/kernel/random/boot_id)" = {shlex.quote(id)} ] || return 1
-  was={shlex.quote(started)} is=$(init_started)
+  [ "$(cat /proc/sys/kernel/random/boot_id)" = {quoted(id)} ] || return 1
+  was={quoted(started)} is=$(init_started)
   [ -z "$was" ] || [ -z "$is" ] || [ "$was" = "$is" ]
 }}"""

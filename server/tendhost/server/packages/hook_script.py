@@ -1,10 +1,10 @@
 """Runs a hook as a job on a host: the command, its input, and the exit status in its output."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tendhost.server.domain.bounds import whole_number
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages.progress import TransactionProgress
 
 MARK = "TENDHOST_JOB"
@@ -83,12 +83,10 @@ class HookJob:
 def hook_job(script: str, environment: Mapping[str, str], *, mark: str) -> HookJob:
     """The job that runs `script` with `environment`; `mark` is a word that no other job has."""
     marked = {**environment, MARK: mark}
-    exports = "".join(
-        f"export {name}={shlex.quote(value)}\n" for name, value in marked.items()
-    ).encode()
+    exports = "".join(f"export {name}={quoted(value)}\n" for name, value in marked.items()).encode()
     whole = exports + script.encode()
     sizes = f"size={len(exports)} whole={len(whole)}"
-    known = f"{sizes} mark={shlex.quote(f'{MARK}={mark}')}"
+    known = f"{sizes} mark={quoted(f'{MARK}={mark}')}"
     return HookJob(command=f"{known}\n{_COMMAND.strip()}", input=whole)
 
 

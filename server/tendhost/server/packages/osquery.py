@@ -11,7 +11,6 @@ counts only where nothing is a plausible answer: for containers.
 """
 
 import re
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -31,6 +30,7 @@ from tendhost.server.domain.inventory.hardware import (
     Source,
 )
 from tendhost.server.domain.inventory.inventory import SystemFacts
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.collector import Collected
 from tendhost.server.packages.errors import PackageCommandFailed, ParseFailed
@@ -97,7 +97,7 @@ def osquery_lines(parts: Collection[InventoryPart]) -> str:
 
     PENDING is not among them: osquery knows no archives.
     """
-    statements = " ".join(shlex.quote(_STATEMENTS[table]) for table in _tables(parts))
+    statements = " ".join(quoted(_STATEMENTS[table]) for table in _tables(parts))
     return "\n".join(
         (
             _OSQUERY,
@@ -256,7 +256,7 @@ def run_command(sql: str) -> str:
     return framed_script(
         _OSQUERY,
         "rows() { command -v osqueryi >/dev/null || return 127",
-        f"osquery {shlex.quote(checked_sql(sql))}; }}",
+        f"osquery {quoted(checked_sql(sql))}; }}",
         "part rows rows",
     )
 

@@ -6,10 +6,10 @@ one that is made once more is found, and of its own kind only the newest three a
 back takes a boot from it, which is left to a person.
 """
 
-import shlex
 from dataclasses import dataclass
 
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.facts import FACTS
@@ -91,7 +91,7 @@ class SnapshotResult:
 
 def snapshot_command(operation: str) -> ChangingCommand:
     """The command that makes the snapshot of an operation, or finds it made."""
-    name = shlex.quote(f"tendhost-{operation.lower()}")
+    name = quoted(f"tendhost-{operation.lower()}")
     script = framed_script(FACTS, _SNAPSHOT, f"part snapshot make_snapshot {name} {KEPT}")
     return ChangingCommand(kind=ChangeKind.SNAPSHOT, change_script=script)
 

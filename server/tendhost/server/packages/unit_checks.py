@@ -1,12 +1,12 @@
 """Health checks that run on a host: scripts, and parsers of their output."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.domain.policy.health_evaluation import CheckFinding
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.script import framed_script, parse_parts
 
@@ -58,7 +58,7 @@ def no_end_within(timeout: timedelta) -> CheckFinding:
 
 def active_script(units: Sequence[str]) -> str:
     """The script that asks which of these units are active."""
-    names = " ".join(shlex.quote(unit) for unit in units)
+    names = " ".join(quoted(unit) for unit in units)
     return framed_script(f"part active systemctl is-active -- {names}")
 
 

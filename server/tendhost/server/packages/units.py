@@ -1,11 +1,11 @@
 """State and restart of systemd units: scripts, and parsers of their output."""
 
 import re
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.facts import FACTS
@@ -89,7 +89,7 @@ def by_reboot_only(unit: str) -> bool:
 def restart_command(units: Iterable[str]) -> ChangingCommand:
     """The command that restarts these units, each by itself; what does not run is not started."""
     lines = [
-        f"part unit{number} as_root systemctl try-restart -- {shlex.quote(unit)}"
+        f"part unit{number} as_root systemctl try-restart -- {quoted(unit)}"
         for number, unit in enumerate(_restartable(units))
     ]
     script = framed_script(FACTS, *lines)

@@ -22,13 +22,13 @@ when it arrives late, whether the job still runs, has been cleaned away, or belo
 
 import math
 import re
-import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.host_errors import JobRefused, LinkLost, Superseded
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.failpoints import reached
 from tendhost.server.remote.job_scripts import (
     ATTACH,
@@ -193,7 +193,7 @@ def _request(job: Job, position: Position, script: str, **further: str) -> str:
         "status_tail": str(STATUS_TAIL),
         **further,
     }
-    words = (f"{name}={shlex.quote(value)}" for name, value in values.items())
+    words = (f"{name}={quoted(value)}" for name, value in values.items())
     return "\n".join((*words, REPORT, script))
 
 

@@ -5,13 +5,13 @@ dpkg(1): the default where there is one, else the file as the administrator left
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain.bounds import size_in_bytes
 from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.domain.shell_words import quoted, quoted_words
 from tendhost.server.packages.apt.dpkg import InstalledPackages
 from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.apt.listing import (
@@ -40,7 +40,7 @@ _KEEP_CONFFILES = ("--force-confdef", "--force-confold")
 
 def _apt_get(*words: str) -> str:
     """The command for sh, where settings.DEFINE stands before it."""
-    return f"{shlex.join(_ENVIRONMENT)} {APT_GET} {shlex.join(words)}"
+    return f"{quoted_words(_ENVIRONMENT)} {APT_GET} {quoted_words(words)}"
 
 
 def upgrade_command(transaction: Transaction) -> str:
@@ -78,7 +78,7 @@ _REMOVES_NO_OTHERS = r"""
 def repair_command() -> str:
     """Finish what an interrupted dpkg left, under the same rules for configuration files."""
     words = (*_ENVIRONMENT, "dpkg", *_KEEP_CONFFILES, "--configure", "-a")
-    return f"{shlex.join(words)} 1>&2 </dev/null"
+    return f"{quoted_words(words)} 1>&2 </dev/null"
 
 
 def _action(transaction: Transaction) -> tuple[str, ...]:
@@ -131,11 +131,11 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
     return _RESTORE.format(
         settings=DEFINE,
         cache_command=APT_CACHE,
-        wanted=shlex.join(wanted),
+        wanted=quoted_words(wanted),
         cache="/var/cache/apt/archives",
         install=_apt_get(*options, "install"),
-        unwanted=shlex.join(unwanted),
-        gone=shlex.quote(" ".join(gone)),
+        unwanted=quoted_words(unwanted),
+        gone=quoted(" ".join(gone)),
     )
 
 
@@ -183,11 +183,11 @@ def plan_script(transaction: Transaction) -> str:
     told = tuple(word for word in action if word != "--no-remove")
     return framed_script(
         DEFINE,
-        f"part simulation {APT_GET} {shlex.join(('-s', '-y', *action))}",
+        f"part simulation {APT_GET} {quoted_words(('-s', '-y', *action))}",
         _CHANGED,
-        f"part sizes {APT_GET} {shlex.join((*_SIZES, *action))}",
+        f"part sizes {APT_GET} {quoted_words((*_SIZES, *action))}",
         *(
-            (f"part unneeded {APT_GET} {shlex.join(('-s', '-y', '--auto-remove', *told))}",)
+            (f"part unneeded {APT_GET} {quoted_words(('-s', '-y', '--auto-remove', *told))}",)
             if transaction.autoremove
             else ()
         ),

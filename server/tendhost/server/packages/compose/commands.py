@@ -1,9 +1,9 @@
 """Shared parts of the compose scripts: finding docker compose, encoding paths."""
 
-import shlex
 from urllib.parse import quote, unquote
 
 from tendhost.server.domain.inventory.compose import ComposeVersion
+from tendhost.server.domain.shell_words import quoted_words
 
 _CANDIDATES = {
     ComposeVersion.AUTO: ("docker compose", "docker-compose"),
@@ -28,7 +28,7 @@ def find_compose(version: ComposeVersion, *, asked: str = "") -> str:
     `asked` are words to run docker with. A `docker-compose` that is version 2, as its makers offer
     it without the plugin, does as well.
     """
-    return _FIND.format(candidates=shlex.join(_CANDIDATES[version]), asked=asked)
+    return _FIND.format(candidates=quoted_words(_CANDIDATES[version]), asked=asked)
 
 
 COMPOSE_FILE = r"""

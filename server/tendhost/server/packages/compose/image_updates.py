@@ -6,11 +6,11 @@ images in containerd, the id is the digest of a manifest, and one for several pl
 """
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tendhost.server.domain.inventory.compose import ComposeProject
+from tendhost.server.domain.shell_words import quoted
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.messages import RETELLING, unknown_message
 from tendhost.server.packages.errors import ParseFailed
@@ -49,7 +49,7 @@ class ImageUpdate:
 def image_updates_script(projects: Sequence[ComposeProject]) -> str:
     """The script for sh that asks the registries; it changes nothing."""
     asked = (
-        f"part manifest_{number} manifest {shlex.quote(reference)}"
+        f"part manifest_{number} manifest {quoted(reference)}"
         for number, (reference, _) in enumerate(_local_images(projects))
     )
     return framed_script(FACTS, RETELLING, _ASK, *asked)

@@ -7,7 +7,6 @@ spaces a level, in both versions, which makes the lines wanted known by their sh
 """
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from tendhost.server.domain.inventory.compose import (
     Container,
     Image,
 )
+from tendhost.server.domain.shell_words import quoted, quoted_words
 from tendhost.server.packages.compose.commands import (
     COMPOSE_FILE,
     compose_missing,
@@ -93,13 +93,13 @@ def inspect_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVers
     lines = [
         _INSPECT,
         find_compose(version, asked="as_root_or_user"),
-        'part compose_paths printf "%s\\n" ' + shlex.join([version, *map(encoded, paths)]),
-        f"inspect_project={shlex.quote(_PROJECT.strip())}",
+        'part compose_paths printf "%s\\n" ' + quoted_words([version, *map(encoded, paths)]),
+        f"inspect_project={quoted(_PROJECT.strip())}",
         'if [ -n "$compose" ]; then',
         "part compose retelling as_root_or_user $compose version --short",
     ]
     for number, path in enumerate(paths):
-        asked = f'as_root_or_user sh -c "$inspect_project" sh {shlex.quote(path)} $compose'
+        asked = f'as_root_or_user sh -c "$inspect_project" sh {quoted(path)} $compose'
         lines.append(f"part compose_{number} {asked}")
     return "\n".join([*lines, "fi"])
 

@@ -12,7 +12,6 @@ error; of docker's own messages only what can hold no value of a project (messag
 status 0 where every project is as wanted, and with 1 where one is not.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +25,7 @@ from tendhost.server.domain.inventory.compose import (
     ProjectOutcome,
     ServiceChange,
 )
+from tendhost.server.domain.shell_words import quoted, quoted_words
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import (
     COMPOSE_FILE,
@@ -94,7 +94,7 @@ def undo_script(changes: Sequence[ProjectChange], options: UpdateOptions) -> str
             for s in change.services
         ]
         words = ("taken_back", change.path, encoded(change.path), "\n".join(map(_row, services)))
-        lines.append(f"{shlex.join(words)} || failed=1")
+        lines.append(f"{quoted_words(words)} || failed=1")
     return _script(options, lines)
 
 
@@ -105,7 +105,7 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
         "prune": "1" if options.prune else "",
         "health_timeout": str(health_timeout),
         "pull_timeout": str(max(1, whole_seconds(options.pull_timeout))),
-        "pull_pauses": shlex.quote(" ".join(str(whole_seconds(p)) for p in options.pull_pauses)),
+        "pull_pauses": quoted(" ".join(str(whole_seconds(p)) for p in options.pull_pauses)),
         "verdict_limit": str(whole_seconds(VERDICT_LIMIT)),
         "settle": str(min(max(1, whole_seconds(options.settle)), health_timeout)),
     }
@@ -129,8 +129,8 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
 def _project(project: ComposeProject) -> str:
     words = (project.path, encoded(project.path))
     if project.problem:
-        return shlex.join(("refuse", *words, " ".join(project.problem.split())))
-    return shlex.join(("project", *words, "\n".join(map(_row, project.services))))
+        return quoted_words(("refuse", *words, " ".join(project.problem.split())))
+    return quoted_words(("project", *words, "\n".join(map(_row, project.services))))
 
 
 def _row(service: ComposeService) -> str:

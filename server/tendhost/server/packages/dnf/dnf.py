@@ -1,11 +1,11 @@
 """The package managers dnf 4, dnf 5 and yum 3."""
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.inventory.inventory import Advisory, PackageChange, Pending, Reboot
+from tendhost.server.domain.shell_words import quoted_words
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.dnf.failures import LOCKED, diagnose
 from tendhost.server.packages.dnf.listing import (
@@ -88,14 +88,14 @@ class Dnf(RpmPackageManager):
     # --- query and preflight ----------------------------------------------------------------------
 
     def _dnf(self, *words: str) -> str:
-        return shlex.join(("as_dnf", self.command, "-q", self._cached, *self._printing, *words))
+        return quoted_words(("as_dnf", self.command, "-q", self._cached, *self._printing, *words))
 
     def _refresh_command(self, seconds: int) -> str:
         # A repository that cannot be reached is an error even where its configuration would skip it.
         strict = ("--setopt=skip_if_unavailable=False", "--setopt=*.skip_if_unavailable=False")
         # Quiet, dnf would tell neither the status of HTTP nor the error of curl.
         words = ("-y", self._exit_on_lock, *strict, "makecache", "--refresh")
-        return f"retry_locked {LOCKED} {seconds} as_dnf {shlex.join((self.command, *words))}"
+        return f"retry_locked {LOCKED} {seconds} as_dnf {quoted_words((self.command, *words))}"
 
     def _refresh_problem(self, part: Part) -> PackageError | None:
         if part.status == 0:
@@ -189,7 +189,7 @@ class Dnf(RpmPackageManager):
         # --assumeno declines; should a host's configuration keep dnf from asking, rpm only tests.
         settings = (*self._printing, *self._levels)
         options = (self._cached, *settings, "--assumeno", "--setopt=tsflags=test")
-        return shlex.join(("as_dnf", self.command, *options, *words))
+        return quoted_words(("as_dnf", self.command, *options, *words))
 
     def _plan_command(self, transaction: Transaction) -> str:
         return self._declined(*self._upgrade(transaction))
@@ -220,8 +220,8 @@ class Dnf(RpmPackageManager):
 
     def upgrade_command(self, transaction: Transaction) -> str:
         """See PackageManager. Everything goes to the log; what was done is in dnf's history."""
-        dnf = shlex.join(("env", "LC_ALL=C", "FORCE_COLUMNS=200", *self._changing))
-        upgrade = f"{dnf} {shlex.join((self._exit_on_lock, *self._upgrade(transaction)))}"
+        dnf = quoted_words(("env", "LC_ALL=C", "FORCE_COLUMNS=200", *self._changing))
+        upgrade = f"{dnf} {quoted_words((self._exit_on_lock, *self._upgrade(transaction)))}"
         unneeded = transaction.unneeded and not transaction.download_only
         remove = (self._exit_on_lock, _ONLY_THESE, "remove", "--", *transaction.unneeded)
         return _UPGRADE.format(
@@ -230,7 +230,7 @@ class Dnf(RpmPackageManager):
                 locked=LOCKED,
                 seconds=whole_seconds(transaction.lock_timeout),
             ),
-            then=f"{dnf} {shlex.join(remove)}" if unneeded else ":",
+            then=f"{dnf} {quoted_words(remove)}" if unneeded else ":",
             history=f"{dnf} -q {self._cached} history list",
         )
 
@@ -253,7 +253,7 @@ class Dnf(RpmPackageManager):
 
     def repair_command(self) -> str:
         """See PackageManager: reinstalls the newer one of what is there twice, and drops the older."""
-        dnf = shlex.join(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
+        dnf = quoted_words(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
         return f"{{ {dnf} remove --duplicates; }} 1>&2 </dev/null"
 
     def restore_command(
@@ -265,7 +265,7 @@ class Dnf(RpmPackageManager):
         A kernel that was installed beside the others stays, for it may be the one that runs, and one
         that was removed for it is not missed.
         """
-        dnf = shlex.join(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
+        dnf = quoted_words(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
         ours = [change for change in changes if not belongs_to_kernel(change.name)]
         former = [_spec(c.name, c.from_version) for c in ours if c.from_version and c.to_version]
         gone = [_spec(c.name, c.from_version) for c in ours if not c.to_version]
@@ -273,12 +273,12 @@ class Dnf(RpmPackageManager):
         unwanted = [_spec(c.name, c.to_version) for c in ours if not c.from_version]
         lines = []
         if former:
-            lines.append(f"{dnf} downgrade -- {shlex.join(former)} || exit")
+            lines.append(f"{dnf} downgrade -- {quoted_words(former)} || exit")
         if gone:
-            lines.append(f"{dnf} install -- {shlex.join(gone)} || exit")
+            lines.append(f"{dnf} install -- {quoted_words(gone)} || exit")
         if unwanted:
-            lines.append(f"{dnf} {_ONLY_THESE} remove -- {shlex.join(unwanted)} || exit")
-        wanted = shlex.join((*former, *gone))
+            lines.append(f"{dnf} {_ONLY_THESE} remove -- {quoted_words(unwanted)} || exit")
+        wanted = quoted_words((*former, *gone))
         return _RESTORE.format(
             wanted=wanted,
             known=self._available(wanted) if wanted else ":",
@@ -290,7 +290,7 @@ class Dnf(RpmPackageManager):
 
     def _available(self, specs: str) -> str:
         """The command that prints which of these versions are to be had, with and without architecture."""
-        known = shlex.join(("repoquery", "--available", "--qf", _EVERY_SPEC))
+        known = quoted_words(("repoquery", "--available", "--qf", _EVERY_SPEC))
         return f"env LC_ALL=C {self.command} -y -q {self._everything} {known} -- {specs}"
 
     # --- output -----------------------------------------------------------------------------------

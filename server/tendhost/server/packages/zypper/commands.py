@@ -5,9 +5,8 @@ Signatures are checked as the host is configured, and no question is answered ot
 dependencies is not solved by a guess.
 """
 
-import shlex
-
 from tendhost.server.domain.inventory.inventory import PackageChange
+from tendhost.server.domain.shell_words import quoted_words
 from tendhost.server.packages.kernels import belongs_to_kernel
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.rpm.database import RPM
@@ -84,13 +83,13 @@ def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
     if transaction.allow_removals:
         options.append("--force-resolution")
     if transaction.packages is None:
-        chosen = shlex.join(options)
+        chosen = quoted_words(options)
         return f"$(whole_update {chosen})" if transaction.allow_removals else f"update {chosen}"
     named = transaction.named
     words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
     # `update` leaves alone what is not installed, even where it takes the place of what is.
     verb = "update" if all(package.from_version for package in named) else "install"
-    return shlex.join((verb, *options, "--", *words))
+    return quoted_words((verb, *options, "--", *words))
 
 
 _UPGRADE = r"""
@@ -118,7 +117,7 @@ def upgrade_command(transaction: Transaction, *, seconds: int) -> str:
         zypper=ZYPPER,
         patiently=retry_while_locked("upgrade", locked=LOCKED, seconds=seconds),
         restarted=RESTARTED,
-        unneeded=shlex.join(transaction.unneeded),
+        unneeded=quoted_words(transaction.unneeded),
         then="unneeded || rc=$?" if unneeded else ":",
     )
 
@@ -161,6 +160,6 @@ def restore_command(changes: tuple[PackageChange, ...], *, seconds: int) -> str:
     unwanted = [f"!{change.name}" for change in ours if not change.from_version]
     if not wanted and not unwanted:
         return ":"
-    words = shlex.join(("install", "--oldpackage", "--", *wanted, *unwanted))
+    words = quoted_words(("install", "--oldpackage", "--", *wanted, *unwanted))
     restore = retry_while_locked(f"{ZYPPER} {words}", locked=LOCKED, seconds=seconds)
     return f"{{\n{restore}\nexit $rc\n}} 1>&2 </dev/null"
