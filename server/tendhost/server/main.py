@@ -40,6 +40,7 @@ from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.server import serving
+from tendhost.server.service_manager import READY, STOPPING, ServiceManager
 from tendhost.server.store.backup import CopyFailed, back_up, restore
 from tendhost.server.store.sqlite import open_store
 
@@ -136,6 +137,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None:
+    service_manager = ServiceManager(os.environ)
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -162,7 +164,9 @@ async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None
             with monitor.watching():
                 # For whoever started it with port 0, and for people: a line that says it is ready.
                 print(f"tendhostd {version('tendhost')} listening on {address}", flush=True)
+                service_manager.tell(READY)
                 await told_to_stop.wait()
+                service_manager.tell(STOPPING)
                 logger.info("stopping")
     finally:
         prober.close()
