@@ -48,6 +48,7 @@ lint: dev ## check style, imports, the contract and the freshness of its stubs
 	$(PY) scripts/draw_states.py --check
 	$(PY) scripts/list_errors.py --check
 	$(PY) scripts/draw_tree.py --check
+	$(PY) scripts/lock.py --check
 	scripts/buf.sh lint
 	scripts/breaking.sh
 
@@ -109,6 +110,18 @@ fresh: ## run make demo and make test on a bare Debian 12 and 13; SUITES=trixie,
 .PHONY: tools
 tools: dev ## build grpcurl into .tools, for the tests that use it (needs Go)
 	@scripts/grpcurl.sh
+
+.PHONY: lock
+lock: .venv/.release ## pin what pyproject.toml asks for in deploy/*.txt, with hashes; UPGRADE=1 takes the newest
+	$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+.PHONY: sbom
+sbom: .venv/.release ## write the pinned packages with their licences to dist/sbom.cdx.json (CycloneDX)
+	@scripts/sbom.sh
+
+.venv/.release: pyproject.toml .venv/.installed
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[server,dev,release]'
+	@touch $@
 
 .PHONY: dist
 dist: dev ## build the sdist and the wheel into dist/
