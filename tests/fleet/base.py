@@ -18,6 +18,7 @@ from tests.fleet.families import (
     DOCKER_LAYERS,
     FAMILIES,
     OSQUERY,
+    PYTHON,
     REGISTRY,
     RPM,
     SHELLS,
@@ -48,6 +49,7 @@ RECIPES = (
     "layers/dnf.sh",
     "layers/docker.sh",
     "layers/osquery.sh",
+    "layers/python.sh",
     "layers/registry.sh",
     "layers/rpm.sh",
     "layers/shells.sh",
@@ -79,7 +81,7 @@ def recipe_key() -> str:
     digest = hashlib.sha256()
     for name in RECIPES:
         digest.update(name.encode() + b"\0" + (SCRIPTS / name).read_bytes() + b"\0")
-    digest.update(repr((FAMILIES, OSQUERY, SHELLS, DOCKER_LAYERS, REGISTRY)).encode())
+    digest.update(repr((FAMILIES, OSQUERY, PYTHON, SHELLS, DOCKER_LAYERS, REGISTRY)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -114,11 +116,13 @@ class Base:
         family: Family = "debian",
         osquery: bool = False,
         shells: bool = False,
+        python: bool = False,
         compose: Compose | None = None,
     ) -> tuple[Path, ...]:
         """The layers of a host, topmost first; makes those that are missing."""
         recipes = [*FAMILIES[family].layers, *([OSQUERY] if osquery else [])]
         recipes += [SHELLS] if shells else []
+        recipes += [PYTHON] if python else []
         recipes += DOCKER_LAYERS[compose] if compose else ()
         lower = [self._layer(recipes[: depth + 1]) for depth in range(len(recipes))][::-1]
         packages = checked_packages(packages, family)

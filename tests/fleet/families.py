@@ -39,6 +39,8 @@ ZYPPER = LayerRecipe(name="zypper", packages=("zypper",))
 OSQUERY = LayerRecipe(name="osquery", packages=("sqlite3",))
 SHELLS = LayerRecipe(name="shells", packages=("csh", "fish", "tcsh", "zsh"))
 """Login shells beside bash, dash and rbash."""
+PYTHON = LayerRecipe(name="python", packages=("python3", "python3-venv"))
+"""The Python of the host's Debian, for hosts that are to run a server themselves."""
 _DOCKER = LayerRecipe(name="docker", packages=("docker.io", "iptables"))
 _COMPOSE_V1 = LayerRecipe(name="compose-v1", packages=("docker-compose",))
 DOCKER_LAYERS: dict[Compose, tuple[LayerRecipe, ...]] = {

@@ -277,6 +277,7 @@ def _completed(
             failing_ok=spec.failing_ok,
             osquery=spec.osquery,
             shells=spec.shells,
+            python=spec.python,
             compose=spec.compose or ("v2" if spec.docker else None),
             cable=spec.cable,
         )

@@ -47,6 +47,8 @@ class HostSpec:
     """Whether there is a stand-in for osqueryi; its head says what it knows."""
     shells: bool = False
     """Whether csh, fish, tcsh and zsh are there."""
+    python: bool = False
+    """Whether Python is there, with its module venv."""
     docker: bool = False
     """Whether it has a docker of its own (with systemd only)."""
     compose: Compose | None = None
@@ -67,6 +69,7 @@ class CompleteSpec:
     failing_ok: bool
     osquery: bool
     shells: bool
+    python: bool
     compose: Compose | None
     cable: bool
 
@@ -277,6 +280,7 @@ class Host(ComposeProjects):
             family=self.family,
             osquery=self._spec.osquery,
             shells=self._spec.shells,
+            python=self._spec.python,
             compose=self.compose,
         )
         settings = {
