@@ -32,6 +32,10 @@ class Nowhere:
         """See Connector."""
         return ""
 
+    async def get_certified_key(self, target: Target) -> str:
+        """See Connector."""
+        return ""
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:

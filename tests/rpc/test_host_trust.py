@@ -161,3 +161,32 @@ async def test_unusable_private_key__is_refused_when_it_is_named_and_changes_not
     await api.hosts.ReconfigureHost(request)
     api.world.fleet.key_problems["/keys/fine"] = "gone"
     assert (await repinned(api, add_tags=["a"])).config.tags == ["a"]
+
+
+async def test_host_with_a_certificate__is_trusted_by_it_whatever_its_key_becomes(api: Api):
+    fake = api.world.fleet.add("web1.example.org")
+    fake.certificate = KEY
+    host = await register(api)
+    assert (host.host_key_certified, list(host.host_key_fingerprints)) == (True, prints(KEY))
+    fake.key = fake.certificate = OTHER_KEY
+    assert (await api.run("StartQuery")).status == OPERATION_STATUS_SUCCEEDED
+    fake.certificate = ""
+    problem = (await api.run("StartQuery")).problem
+    assert problem.reason == "HOST_CERTIFICATE_REFUSED"
+    assert "--repin --host-key KEY" in problem.message
+    etag, host = host.etag, await repinned(api, add_host_keys=OTHER_KEY)
+    assert (host.host_key_certified, list(host.host_key_fingerprints)) == (False, prints(OTHER_KEY))
+    assert host.etag != etag
+    told = event_message((await api.world.events())[-1]).host_reconfigured
+    (change,) = told.changes
+    assert (change.old, change.new) == (f"{prints(KEY)[0]} (certified)", prints(OTHER_KEY)[0])
+    assert (await api.run("StartQuery")).status == OPERATION_STATUS_SUCCEEDED
+
+
+async def test_key_that_is_supplied__is_pinned_also_where_there_is_a_certificate(api: Api):
+    api.world.fleet.add("web1.example.org").certificate = KEY
+    assert not (await register(api, KEY)).host_key_certified
+    assert (await repinned(api, accept_new_host_key=True)).host_key_certified
+    request = pb.ReconfigureHostRequest(name="web1", remove_host_keys=[KEY])
+    refused = await refusal(api.hosts.ReconfigureHost(request))
+    assert refused.fields == ["remove_host_keys"]

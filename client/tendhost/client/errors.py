@@ -173,6 +173,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "KEY_UNUSABLE": AuthenticationRefused,
     "HOST_KEY_CHANGED": HostKeyChanged,
     "JUMP_FAILED": HostProblem,
+    "HOST_CERTIFICATE_REFUSED": HostProblem,
     "HOST_KEY_MISMATCH": HostKeyChanged,
     "PRIVILEGE_MISSING": HostProblem,
     "SHELL_UNUSABLE": HostProblem,

@@ -407,6 +407,7 @@ class Host(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     HOST_KEY_FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    HOST_KEY_CERTIFIED_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host_key_fingerprint: _builtins.str
     """Fingerprint of the pinned host key, as `ssh-keygen -l` prints it: "SHA256:…"."""
@@ -415,6 +416,10 @@ class Host(_message.Message):
     etag: _builtins.str
     """Changes whenever the configuration or a pinned host key changes; the status and the revision do not
     change it. See ReconfigureHostRequest.etag.
+    """
+    host_key_certified: _builtins.bool
+    """Whether the host proves its identity with a certificate of its host authority (`[[host_ca]]` in the server's
+    configuration). Its key may then change; the fingerprint is that of its key at the enrolment.
     """
     incomplete: _builtins.str
     """Why the server does not show everything that it stores of the host: a stored value is out of range or
@@ -446,11 +451,12 @@ class Host(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         host_key_fingerprints: _abc.Iterable[_builtins.str] | None = ...,
+        host_key_certified: _builtins.bool = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "registered_at", b"registered_at", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_fingerprint", b"host_key_fingerprint", "host_key_fingerprints", b"host_key_fingerprints", "incomplete", b"incomplete", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_certified", b"host_key_certified", "host_key_fingerprint", b"host_key_fingerprint", "host_key_fingerprints", b"host_key_fingerprints", "incomplete", b"incomplete", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

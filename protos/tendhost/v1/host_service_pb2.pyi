@@ -175,8 +175,9 @@ class RegisterHostRequest(_message.Message):
     AAAA…"), a line of `ssh-keygen -l`, an SSHFP record of `ssh-keygen -r`, or a line of a known_hosts file,
     hashed or not. Of several lines, any may match; lines for several hosts count only if they name the host's
     address or name. The matching keys of the host are pinned, of whichever kind, and with them the other public
-    keys that are given, such as the next one of a rotation; at most 16. Empty: the server trusts the best key
-    that the host presents now.
+    keys that are given, such as the next one of a rotation; at most 16. Empty: the host must present a certificate of
+    its host authority if it has one (`[[host_ca]]` in the server's configuration); otherwise the server trusts the
+    best key that the host presents now.
     """
     request_id: _builtins.str
     """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
@@ -399,7 +400,7 @@ class ReconfigureHostRequest(_message.Message):
     add_host_keys: _builtins.str
     """Further host keys to pin beside the present ones, in the forms of RegisterHostRequest.expected_host_key. Public
     keys are pinned as they are given; the host must present the key of a fingerprint now. At most 16 keys are
-    pinned in total. Empty: none.
+    pinned in total. Of a host with a certificate, they take its place. Empty: none.
     """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:

@@ -47,6 +47,17 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostCaSettings:
+    """One `[[host_ca]]` of the file: an authority that signs the certificates of hosts."""
+
+    name: str
+    file: str
+    """Path of its public keys, one a line."""
+    groups: tuple[str, ...] = ()
+    """The groups whose hosts it vouches for; empty: those of the whole fleet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaveHookSettings:
     """One `[[wave_hook]]` of the file: what is run on the server between waves."""
 
@@ -105,6 +116,8 @@ class Settings:
     """People are told of a rollout that a disruption budget has held up for so long, 60 to 604800."""
     notify: tuple[NotifySettings, ...] = ()
     """Whom to tell of what happens. In the file only."""
+    host_ca: tuple[HostCaSettings, ...] = ()
+    """Who signs the certificates of hosts. In the file only."""
     wave_hook: tuple[WaveHookSettings, ...] = ()
     """What to run between waves. In the file only."""
     ssh_key: bytes | None = None
@@ -133,7 +146,11 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 _LEVELS = ("debug", "info", "warning", "error")
 _FROM_ENVIRONMENT_ONLY = "ssh_key"
 _NAMES = tuple(f.name for f in fields(Settings) if f.name != _FROM_ENVIRONMENT_ONLY)
-_TABLES: Mapping[str, type[Any]] = {"notify": NotifySettings, "wave_hook": WaveHookSettings}
+_TABLES: Mapping[str, type[Any]] = {
+    "notify": NotifySettings,
+    "host_ca": HostCaSettings,
+    "wave_hook": WaveHookSettings,
+}
 _SECRET = ("url", "urls")
 _WHEN = ("before_wave", "after_wave")
 

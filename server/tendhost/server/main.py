@@ -19,8 +19,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tendhost.server.clock import SystemClock
-from tendhost.server.config import NotifySettings, SettingError, Settings, load_settings
+from tendhost.server.config import (
+    HostCaSettings,
+    NotifySettings,
+    SettingError,
+    Settings,
+    load_settings,
+)
 from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.hosts.host_authorities import (
+    EXPECTED,
+    AuthorityKey,
+    HostAuthority,
+    authority_keys,
+)
 from tendhost.server.domain.notifications.notices import CHOOSABLE, NoticeKind
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Message, Urgency, template
@@ -77,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         targets = notify_targets(settings)
         hooks = wave_hooks(settings, os.environ)
+        authorities = host_authorities(settings)
     except ConfigurationError as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
@@ -87,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     failures: list[BaseException] = []
     try:
-        asyncio.run(_serve(settings, targets, hooks))
+        asyncio.run(_serve(settings, targets, hooks, authorities))
     except* TendhostError as group:
         failures = _leaves(group)
     for failure in failures:
@@ -136,14 +149,19 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None:
+async def _serve(
+    settings: Settings,
+    targets: Targets,
+    hooks: WaveHooks,
+    authorities: tuple[HostAuthority, ...],
+) -> None:
     service_manager = ServiceManager(os.environ)
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, told_to_stop.set)
     store = await open_store(settings.state_dir / DATABASE)
-    connector = RoutingConnector(ssh=_ssh_settings(settings, os.environ))
+    connector = RoutingConnector(ssh=_ssh_settings(settings, os.environ, authorities))
     prober = NetworkProber()
     monitor = LoopMonitor()
     try:
@@ -246,11 +264,34 @@ def wave_hooks(settings: Settings, environment: Mapping[str, str]) -> WaveHooks:
     return WaveHooks(hooks, environment=environment)
 
 
-def _ssh_settings(settings: Settings, environment: Mapping[str, str]) -> SshSettings:
+def host_authorities(settings: Settings) -> tuple[HostAuthority, ...]:
+    """The configured authorities that sign the certificates of hosts. Raises ConfigurationError."""
+    return tuple(
+        HostAuthority(name=table.name, keys=_authority_keys(table), groups=table.groups)
+        for table in settings.host_ca
+    )
+
+
+def _authority_keys(table: HostCaSettings) -> tuple[AuthorityKey, ...]:
+    try:
+        return authority_keys(Path(table.file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = "it is not text" if isinstance(error, UnicodeDecodeError) else error
+        raise ConfigurationError(
+            field=f"host_ca {table.name!r}: file",
+            value=table.file,
+            expected=f"{EXPECTED} ({problem})",
+        ) from error
+
+
+def _ssh_settings(
+    settings: Settings, environment: Mapping[str, str], authorities: tuple[HostAuthority, ...]
+) -> SshSettings:
     # systemd.exec(5), "Credentials".
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     return SshSettings(
         credentials=Path(credentials) if credentials else None,
+        host_authorities=authorities,
         connect_timeout=timedelta(seconds=settings.connect_timeout),
         login_timeout=timedelta(seconds=settings.login_timeout),
         private_key=settings.ssh_key,

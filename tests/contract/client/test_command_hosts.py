@@ -50,6 +50,7 @@ HOST_KEYS = [
     "duplicate_of",
     "etag",
     "host_key_fingerprints",
+    "host_key_certified",
     "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""

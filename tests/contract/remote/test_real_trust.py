@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.host_errors import AuthenticationRefused
+from tendhost.server.domain.host_errors import AuthenticationRefused, HostCertificateRefused
+from tendhost.server.domain.hosts.host_authorities import HostAuthority, authority_keys
+from tendhost.server.remote.connector import RoutingConnector
 from tests.contract.remote.test_real_sshd import LONG, Sshd
 from tests.contract.remote.ways import QUICK, Way, over_sshd
 from tests.fleet import Fleet, Host
@@ -88,3 +90,59 @@ async def test_expired_certificate__does_not_keep_a_known_key_out(
     keygen("-s", authority, "-I", "ops", "-n", "root", "-V", "-2d:-1d", tmp_path / "id.pub")
     remote = await way.connector.connect(replace(way.target, ssh_key=str(key)))
     await remote.close()
+
+
+# --- certificates of hosts ------------------------------------------------------------------------
+
+
+async def serving_certificate(host: Host, sshd: Sshd, authority: Path, *options: str) -> int:
+    """The port of a server whose RSA and ED25519 keys, new ones, the authority has signed."""
+    names = [f"/etc/ssh/sshd_2_{kind}" for kind in ("rsa", "ed25519")]
+    lines = []
+    for name in names:
+        host.run(
+            f"rm -f {name}*; ssh-keygen -q -t {name.rpartition('_')[2]} -N '' -f {name}", check=True
+        )
+        public = authority.parent / "host.pub"
+        public.write_text(host.output(f"cat {name}.pub"))
+        keygen("-s", authority, "-h", "-I", "host", *options, public)
+        certificate = (authority.parent / "host-cert.pub").read_text()
+        host.run(f"cat >{name}-cert.pub", input=certificate, check=True)
+        lines += [f"HostKey {name}", f"HostCertificate {name}-cert.pub"]
+    return await sshd.with_configuration("\n".join(lines))
+
+
+async def test_host_certificate__is_what_a_certified_host_must_show(
+    way: Way, host: Host, sshd: Sshd, authority: Path
+) -> None:
+    trusted = HostAuthority(
+        name="fleet",
+        keys=authority_keys(authority.with_suffix(".pub").read_text()),
+    )
+    other = authority.parent / "other"
+    keygen("-t", "ecdsa", "-N", "", "-f", other)
+    connector = RoutingConnector(ssh=replace(QUICK, host_authorities=(trusted,)))
+    address = way.target.address
+    for ca, options, why in (
+        (authority, ("-n", "web1"), ""),
+        (authority, ("-n", f"db1,{address}", "-V", "-1d:+1d"), ""),
+        (authority, ("-n", "web*"), ""),
+        (authority, ("-n", "web2"), f"is for web2, expected web1 or {address}"),
+        (authority, ("-n", "web1", "-V", "-2d:-1d"), "expired at 20"),
+        (authority, ("-n", "web1", "-V", "+1d:+2d"), "is not valid before 20"),
+        (other, ("-n", "web1"), "is signed by SHA256:"),
+    ):
+        port = await serving_certificate(host, sshd, ca, *options)
+        target = replace(way.target, port=port, certified=True)
+        if why:
+            for asked in (connector.get_certified_key, connector.connect):
+                with pytest.raises(HostCertificateRefused, match=why):
+                    await asked(target)
+            continue
+        key = await connector.get_certified_key(target)
+        assert key == host.output("cut -d' ' -f1,2 /etc/ssh/sshd_2_ed25519.pub")
+        await (await connector.connect(target)).close()
+    with pytest.raises(HostCertificateRefused, match="without a certificate"):
+        await connector.connect(replace(way.target, certified=True))
+    await (await connector.connect(way.target)).close()
+    await connector.aclose()

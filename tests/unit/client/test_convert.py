@@ -221,7 +221,7 @@ def test_every_field_of_the_contract_is_a_field_of_the_value(wire, kind, unpacke
 
 def test_a_host_is_its_configuration_and_its_status_in_one():
     said = {"host_key_fingerprint", "registered_at", "revision", "etag", "auto_reboot"}
-    said |= {"host_key_fingerprints", "incomplete"}
+    said |= {"host_key_fingerprints", "host_key_certified", "incomplete"}
     said |= {field.name for field in host_pb2.HostConfig.DESCRIPTOR.fields} - {"policy"}
     said |= {field.name for field in host_pb2.Policy.DESCRIPTOR.fields}
     said |= {field.name for field in host_pb2.HostStatus.DESCRIPTOR.fields}

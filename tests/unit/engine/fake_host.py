@@ -88,6 +88,8 @@ class FakeHost:
     key: str = KEY
     further_keys: tuple[str, ...] = ()
     """Host keys of other kinds, each worse than `key`."""
+    certificate: str = ""
+    """The key in its certificate, which its host authority has signed; empty: it has none."""
     machine_id: str = ""
     """Its own, unless it is given one."""
     installed: dict[str, str] = field(

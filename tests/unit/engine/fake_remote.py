@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
+    HostCertificateRefused,
     HostKeyChanged,
     HostUnreachable,
     LinkLost,
@@ -69,7 +70,10 @@ class FakeFleet:
         """See Connector."""
         host = self._listening(target.host, target.address)
         self.jumps[target.host] = target.jump
-        if not any(key in host.keys for key in target.host_keys):
+        if target.certified and not host.certificate:
+            problem = f"it shows the host key {fingerprint(host.key)} without a certificate"
+            raise HostCertificateRefused(host=target.host, address=target.address, problem=problem)
+        if not (host.certificate or any(key in host.keys for key in target.host_keys)):
             raise HostKeyChanged(
                 host=target.host,
                 address=target.address,
@@ -85,6 +89,10 @@ class FakeFleet:
     async def key_problem(self, *, address: str, ssh_key: str) -> str:
         """See Connector."""
         return self.key_problems.get(ssh_key, "")
+
+    async def get_certified_key(self, target: Target) -> str:
+        """See Connector."""
+        return self._listening(target.host, target.address).certificate
 
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None

@@ -27,6 +27,7 @@ COMMAND = typer.main.get_command(app)
 OF_LOGIN = (
     host_errors.AuthenticationRefused,
     host_errors.KeyUnusable,
+    host_errors.HostCertificateRefused,
     host_errors.HostKeyChanged,
 )
 """What fails at the login is shown with the host until the login works."""

@@ -81,6 +81,7 @@ def host(message: host_pb2.Host) -> Host:
         health_checks=convert_health.health_checks(config.policy.health_checks),
         host_key_fingerprint=message.host_key_fingerprint,
         host_key_fingerprints=tuple(message.host_key_fingerprints),
+        host_key_certified=message.host_key_certified,
         registered_at=instant(message, "registered_at"),
         state=convert_selections.state(status.state),
         pending_updates=status.pending_updates,

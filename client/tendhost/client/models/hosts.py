@@ -260,6 +260,8 @@ class Host:
     """Changes with the configuration and the pinned host keys, not with the status."""
     host_key_fingerprints: tuple[str, ...] = ()
     """Of all pinned host keys, any of which the host may show."""
+    host_key_certified: bool = False
+    """Whether the host shows a certificate of its host authority, whatever its key is."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

@@ -110,6 +110,16 @@ class JumpFailed(SshError):
     template = "{host} ({address}): not reached, because of jump {jump}: {problem}"
 
 
+class HostCertificateRefused(SshError):
+    """The host shows no certificate of its host authority that is valid now and names the host."""
+
+    needs_person = True
+    template = (
+        "{host} ({address}): {problem}; sign its host key again (ssh-keygen -s CA -h -n NAMES), or pin its key:"
+        " tendhost host set {host} --repin --host-key KEY"
+    )
+
+
 class PrivilegeMissing(HostError):
     """The user is neither root nor allowed to use `sudo -n`."""
 
@@ -150,6 +160,7 @@ LOGIN_ERRORS = frozenset(
         KeyUnusable,
         HostKeyChanged,
         JumpFailed,
+        HostCertificateRefused,
     )
 )
 """Reasons of errors with which nothing can be run on a host."""

@@ -34,6 +34,20 @@ class HostConnector:
         """Why nobody can log in with the private key of `config`; see Connector.key_problem."""
         return await self._connector.key_problem(address=config.address, ssh_key=config.ssh_key)
 
+    async def get_certified_key(self, config: HostConfig) -> str:
+        """The key in the certificate that the host shows. Raises what Connector.get_certified_key raises."""
+        target = Target(
+            host=config.name,
+            address=config.network_address,
+            port=config.port,
+            user=config.user,
+            ssh_key="",
+            host_key="",
+            groups=config.groups,
+            jump=await self._jump_of(config),
+        )
+        return await self._connector.get_certified_key(target)
+
     async def get_host_key_kinds(self, config: HostConfig) -> tuple[str, ...]:
         """The kinds of keys that the host has. Raises what Connector.get_host_key_kinds raises."""
         return await self._connector.get_host_key_kinds(
@@ -119,4 +133,6 @@ def _target(host: Host, jump: Target | None) -> Target:
         host_key=host.host_key,
         further_host_keys=host.further_host_keys,
         jump=jump,
+        certified=host.certified,
+        groups=config.groups,
     )

@@ -20,6 +20,10 @@ class RoutingConnector:
         """See Connector."""
         return await self._connector_for(address).key_problem(address=address, ssh_key=ssh_key)
 
+    async def get_certified_key(self, target: Target) -> str:
+        """See Connector."""
+        return await self._connector_for(target.address).get_certified_key(target)
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:

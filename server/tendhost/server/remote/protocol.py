@@ -22,6 +22,10 @@ class Target:
     host_key: str
     """The pinned public key, type and base64; what is shown must be this one or a further one."""
     further_host_keys: tuple[str, ...] = ()
+    certified: bool = False
+    """Whether it must show a certificate of its host authority, whatever its key is."""
+    groups: tuple[str, ...] = ()
+    """Groups of the host, which decide about its host authorities."""
     jump: "Target | None" = None
     """The host through which it is reached, with a jump of its own or none; None: directly."""
 
@@ -78,8 +82,16 @@ class Connector(Protocol):
     async def connect(self, target: Target) -> Remote:
         """Connect to `target`.
 
-        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, JumpFailed, SshError (another
-        reason), Timeout.
+        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, HostCertificateRefused,
+        JumpFailed, SshError (another reason), Timeout.
+        """
+        ...
+
+    async def get_certified_key(self, target: Target) -> str:
+        """The public key in the certificate that the host shows now, as type and base64, without logging in.
+
+        Empty: no host authority vouches for the host. Raises HostUnreachable, HostCertificateRefused, JumpFailed,
+        SshError (another reason), Timeout.
         """
         ...
 

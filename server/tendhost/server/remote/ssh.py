@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from asyncssh.constants import OPEN_REQUEST_SESSION_FAILED
 
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.host_errors import (
+    AuthenticationRefused,
     ChannelRefused,
     HostUnreachable,
     LinkLost,
     SshError,
 )
+from tendhost.server.domain.hosts.host_authorities import HostAuthority, authorities_of
 from tendhost.server.domain.hosts.host_keys import KINDS
 from tendhost.server.remote.channels import Channels, Refused
 from tendhost.server.remote.commands import CommandRemote, Exit, Input
@@ -77,6 +79,8 @@ class SshSettings:
     """Connections that are opened at the same time to one address."""
     private_key: bytes | None = None
     """The key for hosts whose configuration names none."""
+    host_authorities: tuple[HostAuthority, ...] = ()
+    """The authorities that sign the certificates of hosts."""
     credentials: Path | None = None
     """The folder of credentials: passphrases of keys, and the key for those hosts unless `private_key` is given."""
 
@@ -87,10 +91,11 @@ class SshConnector:
     def __init__(self, settings: SshSettings, *, now: Callable[[], datetime] | None = None) -> None:
         """`now`: the time by which certificates are valid; None: that of the machine."""
         self._settings = settings
+        self._now = now or SystemClock().now
         self._keys = KeyRing(
             settings.private_key,
             timeout=settings.login_timeout,
-            now=now or SystemClock().now,
+            now=self._now,
             credentials=settings.credentials,
         )
         self._tcp = TcpConnector(
@@ -109,6 +114,33 @@ class SshConnector:
     async def key_problem(self, *, address: str, ssh_key: str) -> str:
         """See Connector."""
         return await self._keys.problem(ssh_key)
+
+    async def get_certified_key(self, target: Target) -> str:
+        """See Connector."""
+        authorities = self._authorities(target)
+        if not authorities:
+            return ""
+        client = PinnedClient(replace(target, certified=True), authorities, now=self._now)
+        try:
+            async with self._socket(target) as (connection, _):
+                opened, _ = await asyncssh.create_connection(
+                    lambda: client,
+                    target.address,
+                    target.port,
+                    sock=connection,
+                    username=target.user,
+                    client_keys=None,
+                    server_host_key_algs=host_key_algorithms(*KINDS, certified=True),
+                    **_OPTIONS,
+                )
+                opened.abort()
+        except AuthenticationRefused:
+            # Nobody logs in without a key. By then the host has proved that it has the private half of its key.
+            if not client.certified_key:
+                raise
+        except SshError as error:
+            raise client.explained(error) from error
+        return client.certified_key
 
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
@@ -171,7 +203,8 @@ class SshConnector:
     async def _login(
         self, target: Target, keys: LoginKeys
     ) -> tuple[asyncssh.SSHClientConnection, Jump | None]:
-        client = PinnedClient(target)
+        authorities = self._authorities(target)
+        client = PinnedClient(target, authorities, now=self._now)
         try:
             async with self._socket(target) as (connection, jump):
                 opened, _ = await asyncssh.create_connection(
@@ -182,7 +215,9 @@ class SshConnector:
                     sock=connection,
                     username=target.user,
                     client_keys=client.watching(keys),
-                    server_host_key_algs=host_key_algorithms(*target.host_keys),
+                    server_host_key_algs=host_key_algorithms(
+                        *target.host_keys, certified=bool(authorities)
+                    ),
                     **_OPTIONS,
                     keepalive_interval=self._settings.keepalive_interval.total_seconds(),
                     keepalive_count_max=self._settings.keepalive_count,
@@ -190,6 +225,15 @@ class SshConnector:
         except SshError as error:
             raise client.explained(error) from error
         return opened, jump
+
+    def _authorities(self, target: Target) -> tuple[str, ...]:
+        """The public keys of the authorities that vouch for the host."""
+        return authorities_of(
+            self._settings.host_authorities,
+            groups=target.groups,
+            names=(target.host, target.address),
+            port=target.port,
+        )
 
     @asynccontextmanager
     async def _socket(self, target: Target) -> AsyncIterator[tuple[socket.socket, Jump | None]]:

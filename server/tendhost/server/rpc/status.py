@@ -72,6 +72,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.AuthenticationRefused: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.SecondFactorWanted: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.KeyUnusable: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.HostCertificateRefused: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.HostKeyChanged: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.JumpFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PrivilegeMissing: grpc.StatusCode.FAILED_PRECONDITION,

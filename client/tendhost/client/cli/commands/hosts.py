@@ -254,6 +254,8 @@ def set_(
 def _pinned(host: Host) -> str:
     """What is said of the pinned keys."""
     keys = host.host_key_fingerprints
+    if host.host_key_certified:
+        return f"its host key {host.host_key_fingerprint} is certified by its host authority"
     if len(keys) < 2:
         return f"its host key is {host.host_key_fingerprint}"
     return f"its host keys are {', '.join(keys)}"

@@ -77,7 +77,7 @@ def host(found: Host) -> None:
         "state": coloured(str(found.state)),
         "address": found.address if found.address == "local" else _address(found),
         "jump": found.jump or "none",
-        "host key": ", ".join(found.host_key_fingerprints) or found.host_key_fingerprint or "none",
+        "host key": _host_keys(found),
         "system": found.os_name or "unknown",
         "tags": ", ".join(found.tags) or "none",
         "groups": ", ".join(found.groups) or "none",
@@ -163,6 +163,11 @@ def scope_words(scope: UpdateScope) -> str:
     if scope.download_first:
         words.append("everything downloaded first")
     return ", ".join(words)
+
+
+def _host_keys(found: Host) -> str:
+    keys = ", ".join(found.host_key_fingerprints) or found.host_key_fingerprint or "none"
+    return f"{keys}, certified by its host authority" if found.host_key_certified else keys
 
 
 def _address(found: Host) -> str:

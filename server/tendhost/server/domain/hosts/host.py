@@ -1,6 +1,6 @@
 """A host: its configuration, its status, and the changes of its state."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,6 +10,7 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.host_errors import LOGIN_ERRORS
 from tendhost.server.domain.hosts.address import network_address
+from tendhost.server.domain.hosts.pinned_keys import Pins
 from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
@@ -241,15 +242,27 @@ class Host:
     revision: int = 0
     further_host_keys: tuple[str, ...] = ()
     """Other public keys that the host may show as well, in the order in which a login asks for their kinds."""
+    certified: bool = False
+    """Whether the host shows a certificate of a host authority, and no key counts without one; see Pins."""
 
     @property
     def host_keys(self) -> tuple[str, ...]:
         """Every pinned public key, `host_key` first."""
         return (self.host_key, *self.further_host_keys)
 
-    def pinned(self, keys: Sequence[str]) -> "Host":
-        """The host with these pinned public keys, at least one."""
-        return replace(self, host_key=keys[0], further_host_keys=tuple(keys[1:]))
+    @property
+    def pins(self) -> Pins:
+        """What the host must show."""
+        return Pins(keys=self.host_keys, certified=self.certified)
+
+    def pinned(self, pins: Pins) -> "Host":
+        """The host that must show these."""
+        return replace(
+            self,
+            host_key=pins.keys[0],
+            further_host_keys=pins.keys[1:],
+            certified=pins.certified,
+        )
 
     @property
     def planned_update(self) -> timedelta:
@@ -264,7 +277,7 @@ class Host:
     @property
     def etag(self) -> str:
         """Changes with the configuration and the pinned keys, not with the status."""
-        return etag_of(self.config, *self.host_keys)
+        return etag_of(self.config, *self.host_keys, *(["certified"] if self.certified else []))
 
     def after(self, trigger: Trigger) -> "Host":
         """The host after `trigger`. Raises InvalidTransition."""
@@ -392,7 +405,8 @@ class Host:
     def _login(self) -> tuple[str, ...]:
         """The settings that decide whether a login succeeds."""
         config = self.config
-        return (config.endpoint, config.user, config.ssh_key, *self.host_keys)
+        shown = (*self.host_keys, str(self.certified))
+        return (config.endpoint, config.user, config.ssh_key, *config.groups, *shown)
 
     def acknowledged(self, *, by: str, now: datetime) -> "Host":
         """The host, still in FAILED, with who has acknowledged that. Raises InvalidTransition unless FAILED."""

@@ -30,6 +30,7 @@ _FINGERPRINT = re.compile(r"(SHA(?:256|1|384|512)):(\S*?)[.,;]?", re.IGNORECASE)
 _MD5 = re.compile(r"(?:MD5:)?((?:[0-9a-f]{2}:){15}[0-9a-f]{2})[.,;]?", re.IGNORECASE)
 _SSHFP_HASHES = {"1": "SHA1", "2": "SHA256"}
 """RFC 4255, section 3.1.2, and RFC 6594."""
+DEFAULT_PORT = 22
 _MARKERS = ("@cert-authority", "@revoked")
 """Of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"."""
 
@@ -104,7 +105,7 @@ def expected_keys(text: str, names: Sequence[str] = ()) -> ExpectedKeys:
     parsed = [_parsed(line) for line in lines]
     of_hosts = {line.hosts for line in parsed if line.hosts}
     if len(of_hosts) > 1:
-        parsed = [line for line in parsed if not line.hosts or _names(line.hosts, names)]
+        parsed = [line for line in parsed if not line.hosts or patterns_match(line.hosts, names)]
         if not parsed:
             shown = " or ".join(names) or "this host"
             raise ValueError(f"it has lines for several hosts, and none of them is {shown}")
@@ -117,6 +118,23 @@ def expected_keys(text: str, names: Sequence[str] = ()) -> ExpectedKeys:
     if not (found.kinds or found.digests):
         raise ValueError(_unusable(parsed))
     return found
+
+
+def authority_line(line: str) -> tuple[str, str]:
+    """The patterns and the public key of a line that names a certificate authority. Raises ValueError.
+
+    Either a public key alone, for any name, or a @cert-authority line of a known_hosts file.
+    """
+    parsed = _parsed(line)
+    if not parsed.key or parsed.marker == "@revoked" or (parsed.hosts and not parsed.marker):
+        raise ValueError("it is not the public key of an authority")
+    return parsed.hosts, parsed.key
+
+
+def names_in_known_hosts(names: Sequence[str], port: int) -> tuple[str, ...]:
+    """How a known_hosts file spells these names of a host, by the port of its sshd: "web1", or "[web1]:2222"."""
+    bracketed = tuple(f"[{name}]:{port}" for name in names)
+    return (*names, *bracketed) if port == DEFAULT_PORT else bracketed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +213,14 @@ def _unusable(lines: Iterable[_KeyLine]) -> str:
         return "the line revokes this key; give the key that the host is to have"
     if "@cert-authority" in markers:
         return (
-            "the line is of a certificate authority; give the host's own key, for tendhost pins it"
+            "the line is of a certificate authority, which [[host_ca]] in the server's configuration names; give the"
+            " host's own key"
         )
     kinds = ", ".join(sorted({line.key.partition(" ")[0] for line in lines}))
     return f"{kinds}: no login accepts this kind of host key; expected one of {', '.join(KINDS)}"
 
 
-def _names(patterns: str, names: Sequence[str]) -> bool:
+def patterns_match(patterns: str, names: Sequence[str]) -> bool:
     """Whether the first field of a known_hosts line is one of `names`, as sshd(8) describes it."""
     if patterns.startswith("|1|"):
         return any(_is_hash_of(patterns, name) for name in names)

@@ -1,8 +1,20 @@
 """Changes of the pinned keys of a host: which are pinned at enrolment, which are added, which are removed. Pure."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tendhost.server.domain.hosts.host_keys import KINDS, ExpectedKeys, expected_keys, fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What a host must show."""
+
+    keys: tuple[str, ...]
+    """Public keys, at least one."""
+    certified: bool = False
+    """Whether it must show a certificate of a host authority: the one key is that which it had at its enrolment."""
+
 
 MOST_PINNED = 16
 """Pinned keys of one host. A host has one of each kind, and twice as many while its keys are rotated."""

@@ -24,6 +24,7 @@ from tendhost.server.domain.host_errors import (
     BookkeepingFailed,
     ChannelRefused,
     DatabaseRestored,
+    HostCertificateRefused,
     HostKeyChanged,
     JumpFailed,
     KeyUnusable,
@@ -80,6 +81,7 @@ _MAYBE_REBOOTED = frozenset(
     for error in (
         RebootNeverReturned,
         RebootNeverBegan,
+        HostCertificateRefused,
         HostKeyChanged,
         JumpFailed,
         KeyUnusable,

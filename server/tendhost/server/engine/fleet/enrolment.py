@@ -1,11 +1,12 @@
 """The enrolment of a host's keys: what the host shows, compared with what a user expects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from tendhost.server.domain.hosts.host import HostConfig
 from tendhost.server.domain.hosts.host_keys import ExpectedKeys, expected_keys, fingerprint
 from tendhost.server.domain.hosts.pinned_keys import (
+    Pins,
     changed_keys,
     enrolled_keys,
     require_few,
@@ -29,26 +30,33 @@ class Enrolment:
         if problem := await self._connector.key_problem(config):
             raise InvalidArgument(FieldViolation("config.ssh_key", problem))
 
-    async def keys_of_new_host(self, config: HostConfig, expected: str) -> tuple[str, ...]:
-        """The keys to pin: those expected, or the best one that the host shows now.
+    async def pins_of_new_host(self, config: HostConfig, expected: str) -> Pins:
+        """What the host must show: the keys expected, or the certificate or else the best key that it shows now.
 
-        Raises InvalidArgument, HostKeyMismatch, and what HostConnector.get_host_key_kinds raises.
+        A host for which there is an authority shows a certificate, unless a key is expected. Raises InvalidArgument,
+        HostKeyMismatch, and what HostConnector.get_certified_key and get_host_key_kinds raise.
         """
-        wanted = _parsed(config, expected, "expected_host_key") if expected else None
-        if wanted is None:
-            best = (await self._connector.get_host_key_kinds(config))[0]
-            return (await self._connector.get_host_key(config, best),)
-        keys = await self._matching(config, wanted)
-        _require(lambda: require_few(keys), "expected_host_key")
-        return keys
+        if expected:
+            wanted = _parsed(config, expected, "expected_host_key")
+            keys = await self._matching(config, wanted)
+            _require(lambda: require_few(keys), "expected_host_key")
+            return Pins(keys=keys)
+        if certified := await self._connector.get_certified_key(config):
+            return Pins(keys=(certified,), certified=True)
+        best = (await self._connector.get_host_key_kinds(config))[0]
+        return Pins(keys=(await self._connector.get_host_key(config, best),))
 
-    async def keys_after(
-        self, wanted: Reconfiguration, config: HostConfig, pinned: Sequence[str]
-    ) -> tuple[str, ...]:
-        """The pinned keys after a change of them. Raises as `keys_of_new_host` does."""
-        keys = tuple(pinned)
+    async def pins_after(self, wanted: Reconfiguration, config: HostConfig, former: Pins) -> Pins:
+        """What the host must show after a change. Raises as `pins_of_new_host` does.
+
+        Keys that are added take the place of a certificate.
+        """
+        pins = former
         if wanted.accept_new_host_key:
-            keys = await self.keys_of_new_host(config, wanted.expected_host_key)
+            pins = await self.pins_of_new_host(config, wanted.expected_host_key)
+        if not (wanted.added_host_keys or wanted.removed_host_keys):
+            return pins
+        keys = () if pins.certified else pins.keys
         if wanted.added_host_keys:
             parsed = _parsed(config, wanted.added_host_keys, "add_host_keys")
             # A fingerprint alone cannot be pinned: the host has the key that belongs to it.
@@ -56,11 +64,11 @@ class Enrolment:
             _require(lambda: require_few(changed_keys(keys, added, ())), "add_host_keys")
             keys = changed_keys(keys, added, ())
         if wanted.removed_host_keys:
-            former = keys
+            before = keys
             keys = _require(
-                lambda: changed_keys(former, (), wanted.removed_host_keys), "remove_host_keys"
+                lambda: changed_keys(before, (), wanted.removed_host_keys), "remove_host_keys"
             )
-        return keys
+        return Pins(keys=keys)
 
     async def _matching(self, config: HostConfig, wanted: ExpectedKeys) -> tuple[str, ...]:
         """The keys to pin of those wanted. Raises HostKeyMismatch if the host shows none of them."""

@@ -75,6 +75,7 @@ class HostTester:
 
     async def _refused(self, host: Host, error: HostError) -> HostTest:
         """The test of a host on which the login failed with `error`."""
+        pinned = False
         match error:
             case HostUnreachable() | JumpFailed():
                 shown = ""
@@ -82,18 +83,19 @@ class HostTester:
                 shown = error.shown
             case AuthenticationRefused():
                 # The host key is compared before the user is.
-                shown = await self._accepted(host)
+                shown, pinned = await self._accepted(host), True
             case _:
                 shown = await self._shown(host)
+                pinned = not host.certified and shown in map(fingerprint, host.host_keys)
         return HostTest(
             host_key_fingerprint=shown,
-            host_key_pinned=shown in map(fingerprint, host.host_keys),
+            host_key_pinned=pinned,
             problem=Problem.of(error),
         )
 
     async def _accepted(self, host: Host) -> str:
         """Fingerprint of the key that the host has just shown to a login, which accepted it."""
-        if not host.further_host_keys:
+        if not (host.further_host_keys or host.certified):
             return fingerprint(host.host_key)
         return await self._shown(host) or fingerprint(host.host_key)
 

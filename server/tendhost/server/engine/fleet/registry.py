@@ -63,10 +63,10 @@ class Registry:
         await self._refuse_known(config.name)
         await self._enrolment.require_usable_key(config)
         await self._connector.require_route(config)
-        keys = await self._enrolment.keys_of_new_host(config, expected_key)
+        pins = await self._enrolment.pins_of_new_host(config, expected_key)
         now = self._clock.now()
-        host = Host(config=config, host_key="", registered_at=now).pinned(keys)
-        told = ", ".join(map(fingerprint, keys))
+        host = Host(config=config, host_key="", registered_at=now).pinned(pins)
+        told = ", ".join(map(fingerprint, pins.keys))
         body = HostRegistered(by=call.principal, host_key_fingerprint=told)
         change = Change(
             events=(Event(at=now, body=body, host=host.name),),
@@ -93,7 +93,7 @@ class Registry:
             await self._connector.require_route(config)
         if "ssh_key" in wanted.mask:
             await self._enrolment.require_usable_key(config)
-        changed = changed.pinned(await self._enrolment.keys_after(wanted, config, host.host_keys))
+        changed = changed.pinned(await self._enrolment.pins_after(wanted, config, host.pins))
         if changed == host:
             return await call.commit_unchanged(self._store, host, self._clock.now())
         changes = _changes(host, changed)
@@ -177,7 +177,10 @@ def _way(config: HostConfig) -> tuple[str, str]:
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:
     """Changes of a host's configuration and pinned keys."""
     found = changes_of(old.config, new.config)
-    if old.host_keys == new.host_keys:
+    if old.pins == new.pins:
         return found
-    before, after = (", ".join(map(fingerprint, host.host_keys)) for host in (old, new))
+    before, after = (
+        ", ".join(map(fingerprint, host.host_keys)) + (" (certified)" if host.certified else "")
+        for host in (old, new)
+    )
     return (*found, FieldChange(path="host_key", old=before, new=after))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.host_errors import (
+    HostCertificateRefused,
     HostError,
     HostGone,
     HostKeyChanged,
@@ -57,7 +58,7 @@ STOPPING = timedelta(minutes=10)
 RECONNECTING = Backoff(
     first=timedelta(seconds=1), longest=timedelta(seconds=30), attempts=1_000_000
 )
-_FINAL = (HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
+_FINAL = (HostCertificateRefused, HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
 """Errors that a further attempt does not change."""
 _REFUSED = (JobRefused, PrivilegeMissing, ShellUnusable)
 """Errors that are final where the job has not begun. One that runs is waited for: the host may be half updated."""

@@ -7,6 +7,7 @@ from functools import partial
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import (
+    HostCertificateRefused,
     HostError,
     HostKeyChanged,
     KeyUnusable,
@@ -129,7 +130,8 @@ class _RebootWait:
             # Not there yet: also a login that is refused, for sshd answers before the boot is done,
             # and an answer that the shutdown has cut off. Another host key is that of an initramfs which asks
             # for the passphrase of a disk: nobody logs in there.
-            hint = _UNLOCKING if isinstance(error, HostKeyChanged) else ""
+            of_another = isinstance(error, HostKeyChanged | HostCertificateRefused)
+            hint = _UNLOCKING if of_another else ""
             return await self._is_away(f"{error}{hint}")
         if now.in_initramfs:
             return await self._is_away(f"it is still in its initramfs{_UNLOCKING}")

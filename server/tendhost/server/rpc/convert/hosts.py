@@ -103,6 +103,7 @@ def host_message(host: Host) -> host_pb2.Host:
         status=_status_message(host),
         host_key_fingerprint=fingerprint(host.host_key),
         host_key_fingerprints=map(fingerprint, host.host_keys),
+        host_key_certified=host.certified,
         registered_at=timestamp(host.registered_at),
         revision=host.revision,
         etag=host.etag,
