@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from buf.validate import validate_pb2
 from tendhost.server.domain.hosts.address import unusable_address
 from tendhost.server.domain.local_time import require_zone
 from tendhost.server.domain.policy.freezes import inconsistent_freezes
@@ -59,6 +60,10 @@ def _beyond_annotations(message: Message, path: str, broken: list[str]) -> Itera
                 yield FieldViolation(_joined(path, violation.field), violation.description)
     for field, value in message.ListFields():
         if field.type != FieldDescriptor.TYPE_MESSAGE or not _may_hold_rules(field.message_type):
+            continue
+        if field.GetOptions().Extensions[validate_pb2.field].ignore == validate_pb2.IGNORE_ALWAYS:
+            # No annotation has looked at it, and a rule may be unable to read it: of what a mask names
+            # the service validates the whole.
             continue
         where = _joined(path, field.name)
         if field.is_repeated:
