@@ -190,3 +190,50 @@ async def test_key_that_is_supplied__is_pinned_also_where_there_is_a_certificate
     request = pb.ReconfigureHostRequest(name="web1", remove_host_keys=[KEY])
     refused = await refusal(api.hosts.ReconfigureHost(request))
     assert refused.fields == ["remove_host_keys"]
+
+
+KNOWN = f"web1.example.org {KEY}\nweb1 {RSA_KEY}\nweb9 {OTHER_KEY}\n@revoked web1 {ECDSA_KEY}\n"
+
+
+async def test_known_hosts_file__has_the_keys_of_a_new_host(api: Api):
+    fake = api.world.fleet.add("web1.example.org")
+    config = HostConfig(name="web1", address="web1.example.org")
+    request = pb.RegisterHostRequest(config=config, known_hosts=KNOWN)
+    for fake.key in (OTHER_KEY, ECDSA_KEY):
+        refused = await refusal(api.hosts.RegisterHost(request))
+        assert refused.reason == "HOST_KEY_MISMATCH"
+    fake.key = KEY
+    host = (await api.hosts.RegisterHost(request)).host
+    assert list(host.host_key_fingerprints) == prints(KEY, RSA_KEY)
+    request.config.port = 2222
+    request.config.name = "web2"
+    refused = await refusal(api.hosts.RegisterHost(request))
+    assert refused.fields == ["known_hosts"]
+    assert "names [web1.example.org]:2222 or [web2]:2222" in refused.text
+
+
+async def test_known_hosts_file__adds_keys_beside_a_pinned_one_that_it_has(api: Api):
+    api.world.fleet.add("web1.example.org")
+    before = await register(api)
+    host = await repinned(api, known_hosts=KNOWN)
+    assert list(host.host_key_fingerprints) == prints(KEY, RSA_KEY)
+    assert (await repinned(api, known_hosts=KNOWN)).revision == host.revision
+    request = pb.ReconfigureHostRequest(name="web1", known_hosts=f"web1 {OTHER_KEY}")
+    refused = await refusal(api.hosts.ReconfigureHost(request))
+    assert refused.reason == "HOST_KEY_MISMATCH"
+    request.known_hosts = f"web2 {KEY}"
+    refused = await refusal(api.hosts.ReconfigureHost(request))
+    assert refused.fields == ["known_hosts"]
+    assert await api.host() == host != before
+
+
+async def test_known_hosts_file__and_a_key_are_not_named_both(api: Api):
+    api.world.fleet.add("web1.example.org")
+    config = HostConfig(name="web1", address="web1.example.org")
+    request = pb.RegisterHostRequest(config=config, known_hosts=KNOWN, expected_host_key=KEY)
+    assert "two ways to name the keys" in (await refusal(api.hosts.RegisterHost(request))).text
+    await register(api)
+    change = pb.ReconfigureHostRequest(
+        name="web1", accept_new_host_key=True, known_hosts=KNOWN, expected_host_key=KEY
+    )
+    assert "two ways to name the keys" in (await refusal(api.hosts.ReconfigureHost(change))).text

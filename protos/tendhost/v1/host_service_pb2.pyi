@@ -170,6 +170,7 @@ class RegisterHostRequest(_message.Message):
     EXPECTED_HOST_KEY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
+    KNOWN_HOSTS_FIELD_NUMBER: _builtins.int
     expected_host_key: _builtins.str
     """Expected host key, in any of these forms: a fingerprint ("SHA256:…", "MD5:…"), a public key ("ssh-ed25519
     AAAA…"), a line of `ssh-keygen -l`, an SSHFP record of `ssh-keygen -r`, or a line of a known_hosts file,
@@ -190,6 +191,11 @@ class RegisterHostRequest(_message.Message):
     False: such a host is refused with HOST_DUPLICATE, which names the other one, because the server would
     update one machine under two names at the same time.
     """
+    known_hosts: _builtins.str
+    """Contents of a known_hosts file, in place of `expected_host_key`. Only lines that name the host's address or name
+    count, hashed or not, as ssh(1) looks them up ("[web1]:2222" for another port than 22). The host must present one
+    of their keys, and all of them are pinned. Empty: `expected_host_key` says which keys are expected.
+    """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
         """Configuration of the host."""
@@ -201,10 +207,11 @@ class RegisterHostRequest(_message.Message):
         expected_host_key: _builtins.str = ...,
         request_id: _builtins.str = ...,
         allow_duplicate: _builtins.bool = ...,
+        known_hosts: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate", b"allow_duplicate", "config", b"config", "expected_host_key", b"expected_host_key", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate", b"allow_duplicate", "config", b"config", "expected_host_key", b"expected_host_key", "known_hosts", b"known_hosts", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,6 +381,7 @@ class ReconfigureHostRequest(_message.Message):
     ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     ADD_HOST_KEYS_FIELD_NUMBER: _builtins.int
     REMOVE_HOST_KEYS_FIELD_NUMBER: _builtins.int
+    KNOWN_HOSTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the host."""
     request_id: _builtins.str
@@ -401,6 +409,11 @@ class ReconfigureHostRequest(_message.Message):
     """Further host keys to pin beside the present ones, in the forms of RegisterHostRequest.expected_host_key. Public
     keys are pinned as they are given; the host must present the key of a fingerprint now. At most 16 keys are
     pinned in total. Of a host with a certificate, they take its place. Empty: none.
+    """
+    known_hosts: _builtins.str
+    """Contents of a known_hosts file; see RegisterHostRequest.known_hosts. With accept_new_host_key, the host must
+    present one of the keys that the file has for it, and these replace the pinned ones. Without it, a pinned key must
+    be among them (otherwise HOST_KEY_MISMATCH), and the others are pinned, too. Empty: none.
     """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
@@ -467,10 +480,11 @@ class ReconfigureHostRequest(_message.Message):
         allow_duplicate: _builtins.bool = ...,
         add_host_keys: _builtins.str = ...,
         remove_host_keys: _abc.Iterable[_builtins.str] | None = ...,
+        known_hosts: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_new_host_key", b"accept_new_host_key", "add_groups", b"add_groups", "add_host_keys", b"add_host_keys", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_host_keys", b"remove_host_keys", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_new_host_key", b"accept_new_host_key", "add_groups", b"add_groups", "add_host_keys", b"add_host_keys", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "known_hosts", b"known_hosts", "name", b"name", "remove_groups", b"remove_groups", "remove_host_keys", b"remove_host_keys", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

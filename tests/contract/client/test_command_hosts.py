@@ -113,6 +113,66 @@ def test_host_keys__of_one_host_may_be_several(tendhost, server):
     assert (added.accept_new_host_key, repinned.accept_new_host_key) == (False, True)
 
 
+def test_known_hosts_file__is_sent_as_it_is(tendhost, server, tmp_path):
+    file = tmp_path / "known_hosts"
+    file.write_text("|1|salt|hash ssh-rsa AAAA\n")
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    named = ("--known-hosts", str(file))
+    done = tendhost("host", "add", "web1", "--address", "10.0.0.5", "--no-test", *named)
+    assert done.status == 0
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    assert tendhost("host", "set", "web1", "--repin", *named).status == 0
+    for request in (*server.requests("RegisterHost"), *server.requests("ReconfigureHost")):
+        assert request.known_hosts == file.read_text()
+    for bad, why in (("", "is empty"), ("x" * (1024 * 1024 + 1), "expected at most 1048576")):
+        file.write_text(bad)
+        done = tendhost("host", "add", "web1", "--address", "10.0.0.5", *named)
+        assert done.status == 2
+        assert why in done.err
+    file.unlink()
+    assert tendhost("host", "add", "web1", "--address", "10.0.0.5", *named).status == 2
+
+
+def test_import_of_known_hosts__tells_of_each_host_that_the_file_names(tendhost, server, tmp_path):
+    file = tmp_path / "known_hosts"
+    file.write_text("web1 ssh-rsa AAAA\n")
+    hosts = [messages.host(name) for name in ("web1", "web2", "web3")]
+    server.answer("ListHosts", pb.ListHostsResponse(hosts=hosts))
+    more = messages.host("web1")
+    more.host_key_fingerprints.extend(["SHA256:abc", "SHA256:def"])
+    server.answer(
+        "ReconfigureHost",
+        pb.ReconfigureHostResponse(host=more),
+        Refused(
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            reason="HOST_KEY_MISMATCH",
+            message="web2 shows another key\x1b[2J",
+        ),
+        Refused(
+            code=grpc.StatusCode.INVALID_ARGUMENT,
+            reason="INVALID_ARGUMENT",
+            message="none",
+            violations=[("known_hosts", "none of its 1 lines names web3")],
+        ),
+    )
+    done = tendhost("host", "import-known-hosts", str(file))
+    assert done.status == 1
+    assert done.out == (
+        "web1: its host keys are SHA256:abc, SHA256:def\n"
+        "web2: web2 shows another key\N{REPLACEMENT CHARACTER}[2J\n"
+    )
+    assert all(it.known_hosts == file.read_text() for it in server.requests("ReconfigureHost"))
+
+
+def test_import_of_known_hosts__that_name_no_host_is_a_warning(tendhost, server, tmp_path):
+    file = tmp_path / "known_hosts"
+    file.write_text("web9 ssh-rsa AAAA\n")
+    server.answer("ListHosts", pb.ListHostsResponse())
+    done = tendhost("host", "import-known-hosts", str(file), "--output", "json")
+    assert (done.status, done.json) == (1, {})
+    assert "names none of the 0 registered hosts" in done.err
+
+
 def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
     server.answer("TestHost", LOGGED_IN)

@@ -52,13 +52,15 @@ class HostCalls(Connected):
         address: str,
         *,
         expected_host_key: str = "",
+        known_hosts: str = "",
         allow_duplicate: bool = False,
         **settings: Unpack[HostSettings],
     ) -> Host:
         """Register a host and pin its host keys.
 
         `expected_host_key` has the keys to pin, one a line, in any form that `RegisterHostRequest.expected_host_key`
-        names; empty: the best key that the host shows now. Nobody logs in; `test_host` does.
+        names; empty: the best key that the host shows now. `known_hosts` are the contents of a known_hosts file
+        instead, whose lines count if they name the host. Nobody logs in; `test_host` does.
 
         Raises AlreadyExists also where another host has the same host key or address (HOST_DUPLICATE),
         unless `allow_duplicate`.
@@ -67,6 +69,7 @@ class HostCalls(Connected):
         request = pb.RegisterHostRequest(
             config=config,
             expected_host_key=expected_host_key,
+            known_hosts=known_hosts,
             allow_duplicate=allow_duplicate,
             request_id=new_request_id(),
         )
@@ -103,6 +106,7 @@ class HostCalls(Connected):
         remove_windows: Sequence[MaintenanceWindow] = (),
         accept_new_host_key: bool = False,
         expected_host_key: str = "",
+        known_hosts: str = "",
         add_host_keys: Sequence[str] = (),
         remove_host_keys: Sequence[str] = (),
         allow_duplicate: bool = False,
@@ -116,7 +120,9 @@ class HostCalls(Connected):
 
         With `accept_new_host_key` the key that the host shows now is pinned in place of the pinned ones, for a host
         that was reinstalled. `add_host_keys` pins further keys beside them, as for a rotation of keys, and
-        `remove_host_keys` removes pinned ones; both take the forms of `expected_host_key`.
+        `remove_host_keys` removes pinned ones; both take the forms of `expected_host_key`. `known_hosts`, the contents
+        of a known_hosts file, adds the keys that it has for the host; a pinned key must be among them, or the host
+        must show one of them with `accept_new_host_key`.
         With `etag`, that of the host as it was read, nothing is changed where it has been reconfigured
         since: raises EtagMismatch. See `retry_on_conflict`.
         """
@@ -133,6 +139,7 @@ class HostCalls(Connected):
             remove_windows=map(convert_policies.window_message, remove_windows),
             accept_new_host_key=accept_new_host_key,
             expected_host_key=expected_host_key,
+            known_hosts=known_hosts,
             add_host_keys="\n".join(add_host_keys),
             remove_host_keys=remove_host_keys,
             allow_duplicate=allow_duplicate,

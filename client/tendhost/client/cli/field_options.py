@@ -19,6 +19,7 @@ OPTIONS = {
     "delay_between_waves": "--delay",
     "dependencies": "--dependency",
     "expected_host_key": "--host-key",
+    "known_hosts": "--known-hosts",
     "add_host_keys": "--add-host-key",
     "remove_host_keys": "--remove-host-key",
     "expires_after": "--expires",

@@ -5,10 +5,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.hosts.host_keys import KINDS, expected_keys, fingerprint
+from tendhost.server.domain.hosts.host_keys import (
+    KINDS,
+    expected_keys,
+    fingerprint,
+    known_keys,
+)
 from tests.tools import needs
 
 NAMES = ("10.0.0.5", "web1", "[10.0.0.5]:2222", "[web1]:2222")
@@ -207,3 +212,81 @@ def test_kinds__begin_with_the_one_that_is_named_beside_a_fingerprint():
     assert expected_keys(f"2048 {fingerprint(RSA)} x (RSA)").kinds[0] == "ssh-rsa"
     assert set(expected_keys(fingerprint(RSA)).kinds) == set(KINDS)
     assert expected_keys(RSA).kinds == ("ssh-rsa",)
+
+
+# --- known_hosts files ----------------------------------------------------------------------------
+
+HOSTS = ("web1", "web2", "10.0.0.5", "web1.example.org", "db.example.net")
+PATTERNS = [
+    *(*HOSTS, "[web1]:22", "[web1]:2222", "[10.0.0.5]:2222", "web1,10.0.0.5", "web2,[web1]:2222"),
+    *("*.example.org", "web?", "*", "*,!web1", "!web1,*", "!web2", "[web*]:*", "WEB1"),
+]
+SOME_KEYS = tuple(made_up("ssh-ed25519", bytes([n]) * 32) for n in range(4))
+known_lines = st.lists(
+    st.tuples(
+        st.sampled_from(["", "", "", "@revoked ", "@cert-authority "]),
+        st.sampled_from(PATTERNS),
+        st.sampled_from(SOME_KEYS),
+    ),
+    max_size=6,
+)
+
+
+def looked_up(file: Path, name: str) -> set[tuple[str, str]]:
+    """What ssh-keygen(1) finds: markers and keys."""
+    done = subprocess.run(
+        ["ssh-keygen", "-F", name, "-f", file], capture_output=True, text=True, check=False
+    )
+    lines = [line.split() for line in done.stdout.splitlines() if not line.startswith("#")]
+    return {(w[0] if w[0].startswith("@") else "", " ".join(w[-2:])) for w in lines}
+
+
+@needs("ssh-keygen")
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=known_lines,
+    name=st.sampled_from(HOSTS),
+    port=st.sampled_from([22, 2222]),
+    hashed=st.booleans(),
+)
+def test_known_hosts_file__names_what_ssh_keygen_finds_in_it(
+    tmp_path_factory: pytest.TempPathFactory, lines, name: str, port: int, hashed: bool
+):
+    file = tmp_path_factory.mktemp("known") / "known_hosts"
+    file.write_text("".join(f"{marker}{pattern} {key}\n" for marker, pattern, key in lines))
+    if hashed:
+        keygen("-H", "-f", file)
+    found = looked_up(file, name if port == 22 else f"[{name}]:{port}")
+    revoked = {key for marker, key in found if marker == "@revoked"}
+    expected = {key for marker, key in found if not marker} - revoked
+    try:
+        known = known_keys(file.read_text(), [name], port)
+        matching = {key for key in SOME_KEYS if known.matches(key)}
+    except ValueError:
+        matching = set()
+    assert matching == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"web2 {ED25519}", "none of its 1 lines names web1"),
+        (f"[web1]:2222 {ED25519}\nweb2 {RSA}", "none of its 2 lines names web1"),
+        ("", "it is no known_hosts file: no line names web1"),
+        (ED25519, "it is no known_hosts file"),
+        (fingerprint(ED25519), "it is no known_hosts file"),
+        ("web1 1024 35 1234567890", "it is no known_hosts file"),
+        (f"@revoked * {ED25519}", "revokes this key"),
+        (f"@revoked * {ED25519}\nweb1 {ED25519}", "revokes this key"),
+        (f"@cert-authority * {ED25519}", "certificate authority"),
+        (f"web1 {made_up('ssh-dss', b'x')}", "no login accepts"),
+    ],
+)
+def test_known_hosts_file__without_a_key_of_the_host_says_so(text: str, why: str):
+    with pytest.raises(ValueError, match=why):
+        known_keys(text, ["web1"], 22)
+
+
+def test_known_hosts_file__may_have_lines_that_nobody_understands():
+    text = f"# comment\n\nweb1 1024 35 123\n\0\xff garbage\nweb1 ssh-ed25519 AAA\n  web1 {RSA} x\n"
+    assert known_keys(text, ["web1"], 22).keys == (RSA,)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,9 @@ from tendhost.client import (
     Client,
     Host,
     HostFilter,
+    HostKeyChanged,
     HostState,
+    InvalidRequest,
     RootAccess,
     UpdateScope,
     retry_on_conflict,
@@ -25,11 +28,13 @@ from tendhost.client.cli.options.host import (
     Duplicate,
     GivenSettings,
     HostKey,
+    KnownHosts,
     Name,
     RemoveGroups,
     RemoveHostKeys,
     RemoveTags,
     Repin,
+    known_hosts_of,
     with_settings,
 )
 from tendhost.client.cli.options.selection import (
@@ -55,6 +60,7 @@ def add(
     address: Annotated[str, Address],
     given: GivenSettings,
     host_key: HostKey = None,
+    known_hosts: KnownHosts = None,
     allow_duplicate: Duplicate = False,
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Log in once to check the login.")
@@ -66,18 +72,21 @@ def add(
       tendhost host add web1 --address 10.0.0.5 --user root --tag web --group production
       tendhost host add db1 --address db1.example.org --no-auto-reboot \\
           --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
+      tendhost host add db2 --address db2.example.org --known-hosts ~/.ssh/known_hosts
 
     Prints the fingerprint of the pinned key. Changes nothing on the host. If the login does not work, the host is
     added all the same, and the exit status is 1. Options for the scope of updates (--security, --package, …) are
     the host's policy; a single update can override them.
     """
     session: Session = context.obj
+    known = known_hosts_of(known_hosts)
 
     async def work(client: Client) -> int:
         host = await client.add_host(
             name,
             address,
             expected_host_key="\n".join(host_key or ()),
+            known_hosts=known,
             allow_duplicate=allow_duplicate,
             **given.with_scope(UpdateScope()),
         )
@@ -187,6 +196,7 @@ def set_(
     remove_window: RemoveWindow = None,
     accept_new_host_key: Repin = False,
     host_key: HostKey = None,
+    known_hosts: KnownHosts = None,
     add_host_key: AddHostKeys = None,
     remove_host_key: RemoveHostKeys = None,
     allow_duplicate: Duplicate = False,
@@ -218,6 +228,7 @@ def set_(
         "remove_windows": windows(remove_window, "--remove-window"),
         "add_host_keys": add_host_key,
         "remove_host_keys": remove_host_key,
+        "known_hosts": known_hosts_of(known_hosts) or None,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
     if not (changes or given.settings or given.scope or accept_new_host_key):
@@ -245,7 +256,7 @@ def set_(
         if session.json:
             session.print_json(host)
         else:
-            repinned = accept_new_host_key or add_host_key or remove_host_key
+            repinned = accept_new_host_key or add_host_key or remove_host_key or known_hosts
             print_line(f"changed {host.name}{f'; {_pinned(host)}' if repinned else ''}")
 
     session.run(work)
@@ -259,6 +270,53 @@ def _pinned(host: Host) -> str:
     if len(keys) < 2:
         return f"its host key is {host.host_key_fingerprint}"
     return f"its host keys are {', '.join(keys)}"
+
+
+@app.command(name="import-known-hosts")
+def import_known_hosts(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A known_hosts file."),
+    ],
+) -> None:
+    """Add the host keys of a known_hosts file to the registered hosts that it names.
+
+    \b
+      tendhost host import-known-hosts ~/.ssh/known_hosts
+
+    A host whose pinned key is in the file gets the other keys that the file has for it. A host whose pinned key is
+    not in the file is not changed, and the exit status is 1: one of the two keys is wrong. Hosts that the file does
+    not name are skipped. New hosts are added with `tendhost host add NAME --known-hosts FILE`.
+    """
+    session: Session = context.obj
+    known = known_hosts_of(file)
+
+    async def work(client: Client) -> int:
+        outcomes = [await _imported(client, host, known) async for host in client.hosts()]
+        if session.json:
+            session.print_json({host: outcome for host, outcome, _ in outcomes})
+        for host, outcome, told in outcomes:
+            if not session.json and outcome != "not_named":
+                print_line(f"{host}: {told}")
+        if not (named := [host for host, outcome, _ in outcomes if outcome != "not_named"]):
+            warn([f"{file} names none of the {len(outcomes)} registered hosts"])
+        return DONE if named and all(it != "differs" for _, it, _ in outcomes) else NOT_SUCCEEDED
+
+    session.run(work)
+
+
+async def _imported(client: Client, host: Host, known: str) -> tuple[str, str, str]:
+    """What became of the keys of a host: its name, the outcome, and a sentence."""
+    try:
+        changed = await client.reconfigure_host(host.name, known_hosts=known)
+    except InvalidRequest as error:
+        return host.name, "not_named", str(error)
+    except HostKeyChanged as error:
+        return host.name, "differs", str(error)
+    if changed.host_key_fingerprints == host.host_key_fingerprints:
+        return host.name, "unchanged", _pinned(changed)
+    return host.name, "added", _pinned(changed)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -37,6 +38,7 @@ from tendhost.client.cli.options.scope import (
     Security,
     Without,
 )
+from tendhost.client.cli.session import refuse
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
 Address = typer.Option(
@@ -105,6 +107,16 @@ HostKey = Annotated[
         metavar="KEY",
         help="Key that the host must show: SHA256:…, a public key, or a line of ssh-keygen -l or known_hosts."
         " May be repeated: the host must show one of them, and all are pinned.",
+    ),
+]
+KnownHosts = Annotated[
+    Path | None,
+    typer.Option(
+        "--known-hosts",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="A known_hosts file with the keys of the host, hashed or not. Lines that name its address or name count.",
     ),
 ]
 AddHostKeys = Annotated[
@@ -290,6 +302,25 @@ with_settings = option_group(settings_of, "given")
 """Gives a command the options of `settings_of`, and what was typed as its `given`."""
 
 E = TypeVar("E", bound=StrEnum)
+MOST_KNOWN_HOSTS = 1024 * 1024
+"""Characters of a known_hosts file that the server accepts."""
+
+
+def known_hosts_of(file: Path | None) -> str:
+    """The contents of a known_hosts file; empty: none was named."""
+    if file is None:
+        return ""
+    try:
+        text = file.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        refuse(f"--known-hosts: cannot read {file}: {error.strerror}")
+    if not text.strip():
+        refuse(f"--known-hosts: {file} is empty; expected a known_hosts file")
+    if len(text) > MOST_KNOWN_HOSTS:
+        refuse(
+            f"--known-hosts: {file} has {len(text)} characters; expected at most {MOST_KNOWN_HOSTS}"
+        )
+    return text
 
 
 def _enum(kind: type[E], text: str | None) -> E | None:

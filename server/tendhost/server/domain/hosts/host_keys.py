@@ -120,6 +120,38 @@ def expected_keys(text: str, names: Sequence[str] = ()) -> ExpectedKeys:
     return found
 
 
+def known_keys(text: str, names: Sequence[str], port: int) -> ExpectedKeys:
+    """The keys of a host in the contents of a known_hosts file. Raises ValueError, which says what is wrong.
+
+    Only lines that name the host count, hashed or not, as ssh(1) looks it up: by one of `names`, and for another port
+    than 22 as "[name]:port". Lines that ssh(1) would not understand are skipped, as it does.
+    """
+    spelt = names_in_known_hosts(names, port)
+    lines = [line for line in map(_known_hosts_line, text.splitlines()) if line is not None]
+    own = [line for line in lines if patterns_match(line.hosts, spelt)]
+    if not own:
+        found = f"none of its {len(lines)} lines" if lines else "it is no known_hosts file: no line"
+        raise ValueError(f"{found} names {' or '.join(spelt)}")
+    known = ExpectedKeys(
+        keys=tuple(line.key for line in own if not line.marker),
+        revoked=tuple(line.key for line in own if line.marker == "@revoked"),
+    )
+    if not any(known.matches(key) for key in known.keys if key.partition(" ")[0] in KINDS):
+        raise ValueError(_unusable(own))
+    return known
+
+
+def _known_hosts_line(line: str) -> "_KeyLine | None":
+    """A line with a public key of a host; None: a comment, or a line that is of no use."""
+    if line.lstrip().startswith("#"):
+        return None
+    try:
+        parsed = _parsed(line)
+    except ValueError:
+        return None
+    return parsed if parsed.hosts and parsed.key else None
+
+
 def authority_line(line: str) -> tuple[str, str]:
     """The patterns and the public key of a line that names a certificate authority. Raises ValueError.
 
@@ -133,8 +165,7 @@ def authority_line(line: str) -> tuple[str, str]:
 
 def names_in_known_hosts(names: Sequence[str], port: int) -> tuple[str, ...]:
     """How a known_hosts file spells these names of a host, by the port of its sshd: "web1", or "[web1]:2222"."""
-    bracketed = tuple(f"[{name}]:{port}" for name in names)
-    return (*names, *bracketed) if port == DEFAULT_PORT else bracketed
+    return tuple(names if port == DEFAULT_PORT else (f"[{name}]:{port}" for name in names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class Reconfiguration:
     windows: WindowChange = WindowChange()
     accept_new_host_key: bool = False
     expected_host_key: str = ""
+    known_hosts: str = ""
+    """Contents of a known_hosts file, with the keys that the host may have."""
     added_host_keys: str = ""
     """Further keys to pin, in the forms of domain/hosts/host_keys."""
     removed_host_keys: tuple[str, ...] = ()

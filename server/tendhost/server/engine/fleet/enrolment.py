@@ -4,7 +4,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tendhost.server.domain.hosts.host import HostConfig
-from tendhost.server.domain.hosts.host_keys import ExpectedKeys, expected_keys, fingerprint
+from tendhost.server.domain.hosts.host_keys import (
+    ExpectedKeys,
+    expected_keys,
+    fingerprint,
+    known_keys,
+)
 from tendhost.server.domain.hosts.pinned_keys import (
     Pins,
     changed_keys,
@@ -30,16 +35,21 @@ class Enrolment:
         if problem := await self._connector.key_problem(config):
             raise InvalidArgument(FieldViolation("config.ssh_key", problem))
 
-    async def pins_of_new_host(self, config: HostConfig, expected: str) -> Pins:
+    async def pins_of_new_host(
+        self, config: HostConfig, expected: str, known_hosts: str = ""
+    ) -> Pins:
         """What the host must show: the keys expected, or the certificate or else the best key that it shows now.
 
         A host for which there is an authority shows a certificate, unless a key is expected. Raises InvalidArgument,
         HostKeyMismatch, and what HostConnector.get_certified_key and get_host_key_kinds raise.
         """
-        if expected:
-            wanted = _parsed(config, expected, "expected_host_key")
+        if expected or known_hosts:
+            field = "known_hosts" if known_hosts else "expected_host_key"
+            wanted = (
+                _known(config, known_hosts) if known_hosts else _parsed(config, expected, field)
+            )
             keys = await self._matching(config, wanted)
-            _require(lambda: require_few(keys), "expected_host_key")
+            _require(lambda: require_few(keys), field)
             return Pins(keys=keys)
         if certified := await self._connector.get_certified_key(config):
             return Pins(keys=(certified,), certified=True)
@@ -53,7 +63,9 @@ class Enrolment:
         """
         pins = former
         if wanted.accept_new_host_key:
-            pins = await self.pins_of_new_host(config, wanted.expected_host_key)
+            pins = await self.pins_of_new_host(config, wanted.expected_host_key, wanted.known_hosts)
+        elif wanted.known_hosts:
+            pins = _with_known(config, pins, wanted.known_hosts)
         if not (wanted.added_host_keys or wanted.removed_host_keys):
             return pins
         keys = () if pins.certified else pins.keys
@@ -84,6 +96,23 @@ class Enrolment:
             told = ", ".join(map(fingerprint, shown))
             raise HostKeyMismatch(host=config.name, expected=str(wanted), shown=told)
         return keys
+
+
+def _with_known(config: HostConfig, pins: Pins, known_hosts: str) -> Pins:
+    """The pins with the other keys of the host in a known_hosts file, which must have one of those pinned."""
+    known = _known(config, known_hosts)
+    if pins.certified or not any(known.matches(key) for key in pins.keys):
+        told = ", ".join(map(fingerprint, pins.keys))
+        raise HostKeyMismatch(host=config.name, expected=str(known), shown=f"{told} (pinned)")
+    keys = changed_keys(pins.keys, usable_keys(known), ())
+    _require(lambda: require_few(keys), "known_hosts")
+    return Pins(keys=keys)
+
+
+def _known(config: HostConfig, known_hosts: str) -> ExpectedKeys:
+    """The keys of the host in a known_hosts file. Raises InvalidArgument."""
+    names = tuple(dict.fromkeys((config.address, config.network_address, config.name)))
+    return _require(lambda: known_keys(known_hosts, names, config.port), "known_hosts")
 
 
 def _parsed(config: HostConfig, text: str, field: str) -> ExpectedKeys:

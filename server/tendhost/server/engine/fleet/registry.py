@@ -52,6 +52,7 @@ class Registry:
         expected_key: str,
         call: MutationContext[Host],
         *,
+        known_hosts: str = "",
         allow_duplicate: bool = False,
     ) -> Host:
         """Add a host and pin its keys.
@@ -63,7 +64,7 @@ class Registry:
         await self._refuse_known(config.name)
         await self._enrolment.require_usable_key(config)
         await self._connector.require_route(config)
-        pins = await self._enrolment.pins_of_new_host(config, expected_key)
+        pins = await self._enrolment.pins_of_new_host(config, expected_key, known_hosts)
         now = self._clock.now()
         host = Host(config=config, host_key="", registered_at=now).pinned(pins)
         told = ", ".join(map(fingerprint, pins.keys))

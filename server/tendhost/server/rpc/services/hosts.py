@@ -67,6 +67,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             config,
             request.expected_host_key,
             call(encode),
+            known_hosts=request.known_hosts,
             allow_duplicate=request.allow_duplicate,
         )
         return encode(await registering)
@@ -276,6 +277,7 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
         ),
         accept_new_host_key=request.accept_new_host_key,
         expected_host_key=request.expected_host_key,
+        known_hosts=request.known_hosts,
         added_host_keys=request.add_host_keys,
         removed_host_keys=tuple(request.remove_host_keys),
         allow_duplicate=request.allow_duplicate,
@@ -287,6 +289,7 @@ _CHANGES = frozenset(
     {
         *(
             "accept_new_host_key",
+            "known_hosts",
             "add_host_keys",
             "remove_host_keys",
             "add_tags",
