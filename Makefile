@@ -28,10 +28,11 @@ dev: .venv/.installed ## make .venv and install tendhost into it, for developmen
 	@touch $@
 
 .PHONY: protos
-protos: dev ## generate the Python stubs from protos/, the drawing of the states, the list of errors and the tree
+protos: dev ## generate the Python stubs from protos/, the drawing of the states, and the lists in docs/
 	$(PY) scripts/generate_protos.py
 	$(PY) scripts/draw_states.py
 	$(PY) scripts/list_errors.py
+	$(PY) scripts/list_permissions.py
 	$(PY) scripts/draw_tree.py
 
 .PHONY: format
@@ -47,6 +48,7 @@ lint: dev ## check style, imports, the contract and the freshness of its stubs
 	$(PY) scripts/generate_protos.py --check
 	$(PY) scripts/draw_states.py --check
 	$(PY) scripts/list_errors.py --check
+	$(PY) scripts/list_permissions.py --check
 	$(PY) scripts/draw_tree.py --check
 	$(PY) scripts/lock.py --check
 	scripts/buf.sh lint

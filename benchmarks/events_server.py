@@ -13,10 +13,10 @@ from tendhost.server.clock import SystemClock
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.protocol import Remote, Target
-from tendhost.server.rpc.server import serving
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
+from tests.rpc.open_server import serving
 
 WRITERS = 50
 

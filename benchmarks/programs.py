@@ -128,7 +128,8 @@ async def tendhostd(
     """The real server on a free port of the loopback, and its address."""
     command = python(
         "tendhost.server.main",
-        *("--listen", "127.0.0.1:0", "--state-dir", str(state_dir), "--log-level", "warning"),
+        *("--listen", "127.0.0.1:0", "--auth", "none"),
+        *("--state-dir", str(state_dir), "--log-level", "warning"),
     )
     async with program("tendhostd", *command, environment=environment) as server:
         yield server, (await server.line()).split()[-1]

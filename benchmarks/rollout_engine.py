@@ -32,7 +32,9 @@ PAUSE = timedelta(seconds=0.2)
 
 
 def _caller() -> MutationContext[object]:
-    return MutationContext(principal="benchmark", method="/benchmark", encode=lambda _: b"")
+    return MutationContext(
+        principal="benchmark", user="benchmark", method="/benchmark", encode=lambda _: b""
+    )
 
 
 async def main(how: str, folder: Path) -> None:

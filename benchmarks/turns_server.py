@@ -15,8 +15,8 @@ from tendhost.server.clock import SystemClock
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.probes import NetworkProber
-from tendhost.server.rpc.server import serving
 from tendhost.server.store.sqlite import open_store
+from tests.rpc.open_server import serving
 from tests.turns import measured_turns
 
 

@@ -18,10 +18,10 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.probes import NetworkProber
-from tendhost.server.rpc.server import serving
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
+from tests.rpc.open_server import serving
 
 HOSTS = 2_000
 EVENTS_PER_CHANGE = 500

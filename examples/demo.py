@@ -146,9 +146,9 @@ class Cli:
 
 @contextmanager
 def server(folder: Path, hosts: DemoFleet) -> Iterator[str]:
-    """A tendhostd of its own, on a free port, with its database in `folder`; gives its address."""
+    """A tendhostd of its own, with its database and its socket in `folder`; gives its address."""
     environment = {**os.environ, "TENDHOST_SSH_KEY": hosts.login_key}
-    command = [str(BIN / "tendhostd"), "--listen", "127.0.0.1:0"]
+    command = [str(BIN / "tendhostd"), "--listen", f"unix:{folder / 'tendhostd.sock'}"]
     command += ["--state-dir", str(folder / "state")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
@@ -157,7 +157,7 @@ def server(folder: Path, hosts: DemoFleet) -> Iterator[str]:
             ready = process.stdout.readline().decode()
             if not ready:
                 raise SystemExit(f"tendhostd did not start:\n{(folder / 'log').read_text()}")
-            print(f"\n$ tendhostd --listen 127.0.0.1:0 …\n{ready.strip()}")
+            print(f"\n$ tendhostd --listen unix:… …\n{ready.strip()}")
             yield ready.split()[-1]
         finally:
             process.terminate()

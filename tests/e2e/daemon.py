@@ -173,7 +173,8 @@ async def daemon(
     log = state.with_suffix(".log")
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tendhost.server.main", "--listen", "127.0.0.1:0"),
+            *(sys.executable, "-m", "tendhost.server.main"),
+            *("--listen", "127.0.0.1:0", "--auth", "none"),
             *("--state-dir", str(state), *options),
             env=environment,
             stdout=asyncio.subprocess.PIPE,

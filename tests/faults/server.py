@@ -153,7 +153,7 @@ class Server:
     def _command(self) -> tuple[str, ...]:
         state = str(self._conditions.state)
         serving = (sys.executable, "-m", "tendhost.server.main", "--listen", self._address)
-        words = (*serving, "--state-dir", state)
+        words = (*serving, "--auth", "none", "--state-dir", state)
         if not self._conditions.state_size:
             return words
         options = f"size={self._conditions.state_size},mode=700"

@@ -12,8 +12,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from tendhost.server.engine.engine import EngineSettings
-from tendhost.server.rpc.server import serving
 from tendhost.v1 import (
+    access_service_pb2_grpc,
     event_service_pb2_grpc,
     host_pb2,
     host_service_pb2,
@@ -27,6 +27,7 @@ from tendhost.v1 import (
     selection_service_pb2_grpc,
     system_service_pb2_grpc,
 )
+from tests.rpc.open_server import serving
 from tests.unit.engine.fake_host import FakeHost
 from tests.unit.engine.world import World
 
@@ -48,6 +49,7 @@ class Api:
     policies: Any
     events: Any
     system: Any
+    access: Any
 
     async def register(self, name: str, **config: Any) -> FakeHost:
         """A new host with a fake one behind it."""
@@ -99,6 +101,7 @@ async def client(world: World, address: str, *options: tuple[str, Any]) -> Async
             policies=policy_service_pb2_grpc.PolicyServiceStub(channel),
             events=event_service_pb2_grpc.EventServiceStub(channel),
             system=system_service_pb2_grpc.SystemServiceStub(channel),
+            access=access_service_pb2_grpc.AccessServiceStub(channel),
         )
 
 

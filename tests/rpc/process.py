@@ -87,7 +87,7 @@ async def serving_process(
     folder: Path, *, listen: str = "127.0.0.1:0", state: Path | None = None
 ) -> AsyncIterator[Process]:
     """A server, killed at the end if it has not ended by then."""
-    options = ("--listen", listen, "--state-dir", str(state or folder / "state"))
+    options = ("--listen", listen, "--auth", "none", "--state-dir", str(state or folder / "state"))
     process = await _begun(folder, *options, environment={})
     assert process.stdout is not None
     assert process.stderr is not None

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tendhost.server.domain.request_errors import ConfigurationError, HostNotFound
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.store_watch import PROBE_PAUSE
-from tendhost.server.rpc.server import SERVICES, serving
+from tendhost.server.rpc.server import SERVICES
 from tendhost.server.rpc.services.system import SystemServicer
 from tendhost.server.store.records import Unstorable
 from tendhost.server.store.sqlite import SqliteStore
@@ -29,6 +29,7 @@ from tendhost.v1 import (
 from tendhost.v1.host_pb2 import HostConfig
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_CANCELLED, OPERATION_STATUS_SUCCEEDED
 from tests.rpc.api import Api, client, refusal
+from tests.rpc.open_server import serving
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.world import World
 
@@ -114,7 +115,7 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(api: Api, wo
         loop_monitor=monitor,
         store_watch=SimpleNamespace(problem=""),
     )
-    info = await SystemServicer(watched).GetServerInfo(
+    info = await SystemServicer(watched, open_access=False).GetServerInfo(
         system_service_pb2.GetServerInfoRequest(), None
     )
     assert info.event_loop_lag.max.ToMilliseconds() == 100

@@ -12,7 +12,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
-from tendhost.server.rpc.server import serving
 from tendhost.server.rpc.streams import event_feed
 from tendhost.server.rpc.streams.signals import Signal
 from tendhost.server.store.records import Change, LogChunk
@@ -26,6 +25,7 @@ from tests.contract.store.samples import (
     stored_rollout,
 )
 from tests.rpc.api import Api, client, refusal
+from tests.rpc.open_server import serving
 from tests.rpc.streams import happen
 from tests.unit.engine.world import World
 

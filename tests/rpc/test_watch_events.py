@@ -6,12 +6,12 @@ from datetime import timedelta
 import grpc
 import pytest
 
-from tendhost.server.rpc.server import serving
 from tendhost.server.rpc.streams import event_feed
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import host_service_pb2
 from tendhost.v1.host_pb2 import HOST_STATE_IDLE, HOST_STATE_PENDING_UPDATES, HostFilter
 from tests.rpc.api import Api, client, refusal
+from tests.rpc.open_server import serving
 from tests.rpc.streams import happen, hello, idle_for, prune, until, watching
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World

@@ -8,11 +8,11 @@ import grpc
 import pytest
 
 from tendhost.server.rpc import server
-from tendhost.server.rpc.server import serving
 from tendhost.server.rpc.streams import stream_writer
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1.host_pb2 import HostFilter
 from tests.rpc.api import Api, client, refusal
+from tests.rpc.open_server import serving
 from tests.rpc.streams import (
     happen,
     hello,

@@ -6,11 +6,9 @@ async with Client("127.0.0.1:50051") as tendhost:
 """
 
 from tendhost.client.api.operations import OperationHandle
-from tendhost.client.client import (
-    DEFAULT_TARGET,
-    Client,
-)
+from tendhost.client.client import Client
 from tendhost.client.conflicts import retry_on_conflict
+from tendhost.client.connection import DEFAULT_TARGET, Connection
 from tendhost.client.errors import (
     AlreadyExists,
     AuthenticationRefused,
@@ -31,10 +29,12 @@ from tendhost.client.errors import (
     ServerUnavailable,
     ServerUnreachable,
     TendhostError,
+    Unauthenticated,
     Violation,
     WatcherTooSlow,
 )
 from tendhost.client.event_stream import EventStream
+from tendhost.client.models.access import Caller, CredentialKind, NewToken, Role, Token
 from tendhost.client.models.events import (
     DuplicatesChanged,
     Event,
@@ -185,6 +185,7 @@ __all__ = [
     "AfterInterruption",
     "AlreadyExists",
     "AuthenticationRefused",
+    "Caller",
     "CheckResult",
     "Client",
     "Compliance",
@@ -192,7 +193,9 @@ __all__ = [
     "ComposeService",
     "ComposeVersion",
     "Conflict",
+    "Connection",
     "Container",
+    "CredentialKind",
     "CursorLost",
     "DisruptionBudget",
     "Duplicate",
@@ -248,6 +251,7 @@ __all__ = [
     "MaintenanceWindow",
     "MissedRuns",
     "Mount",
+    "NewToken",
     "NotAllowedNow",
     "NotFound",
     "NotImplementedByServer",
@@ -283,6 +287,7 @@ __all__ = [
     "ReportCause",
     "ReportPackage",
     "RestartServices",
+    "Role",
     "Rollback",
     "Rollout",
     "RolloutChanged",
@@ -323,6 +328,8 @@ __all__ = [
     "StepStatus",
     "TcpProbe",
     "TendhostError",
+    "Token",
+    "Unauthenticated",
     "UndoneChange",
     "Unrecognized",
     "UpdateCompleted",

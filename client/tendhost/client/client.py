@@ -1,14 +1,18 @@
 """The client: a connection to one server, with all calls of the SDK."""
 
+import os
 from types import TracebackType
 from typing import Self
 
+from tendhost.client.api.access import AccessCalls
 from tendhost.client.api.hosts import HostCalls
 from tendhost.client.api.operations import OperationCalls
 from tendhost.client.api.policies import PolicyCalls
 from tendhost.client.api.rollouts import RolloutCalls
 from tendhost.client.api.schedules import ScheduleCalls
 from tendhost.client.api.selections import SelectionCalls
+from tendhost.client.connection import Connection, default_connection
+from tendhost.client.contexts import load_contexts
 from tendhost.client.convert import server as convert_server
 from tendhost.client.event_stream import EventStream
 from tendhost.client.models.selections import HostFilter
@@ -17,12 +21,19 @@ from tendhost.client.transport import Transport
 from tendhost.v1 import system_service_pb2
 from tendhost.v1.system_service_pb2_grpc import SystemServiceStub
 
-DEFAULT_TARGET = "127.0.0.1:50051"
 PATIENCE_SECONDS = 120.0
 """A server that is being restarted is back sooner."""
 
 
-class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCalls, PolicyCalls):
+class Client(
+    HostCalls,
+    OperationCalls,
+    RolloutCalls,
+    ScheduleCalls,
+    SelectionCalls,
+    PolicyCalls,
+    AccessCalls,
+):
     """A connection to a tendhost server; use it as an async context manager.
 
     Every call raises TendhostError or one of its kinds. Every mutation carries a fresh request id, so
@@ -31,13 +42,21 @@ class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCa
     """
 
     def __init__(
-        self, target: str = DEFAULT_TARGET, *, patience_seconds: float = PATIENCE_SECONDS
+        self, server: Connection | str = "", *, patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
-        self.target = target
+        """`server`: an address, or a Connection with a credential and more.
+
+        What an address leaves open comes from TENDHOST_TOKEN and TENDHOST_CA, and from the context of that
+        server; without an address it is that of TENDHOST_SERVER, of the current context, or of the server on
+        this machine. Raises InvalidRequest where the file of contexts cannot be used.
+        """
+        if isinstance(server, str):
+            server = default_connection(os.environ, load_contexts(os.environ), server=server)
+        self.connection = server
         self._patience_seconds = patience_seconds
 
     async def __aenter__(self) -> Self:
-        self._opened = Transport(self.target, patience_seconds=self._patience_seconds)
+        self._opened = Transport(self.connection, patience_seconds=self._patience_seconds)
         return self
 
     async def __aexit__(

@@ -72,6 +72,10 @@ class PermissionDenied(TendhostError):
     """The caller may not do that; the message says who may."""
 
 
+class Unauthenticated(TendhostError):
+    """The call has no credential, or one that is not valid."""
+
+
 class HostProblem(TendhostError):
     """An error on the host that a call connects to, to register it or to query its osquery."""
 
@@ -149,6 +153,10 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "FLEET_CHANGED": NotAllowedNow,
     "INVALID_SCHEDULE_STATUS": NotAllowedNow,
     "NOT_AN_APPROVER": PermissionDenied,
+    "CREDENTIAL_MISSING": Unauthenticated,
+    "CREDENTIAL_INVALID": Unauthenticated,
+    "PERMISSION_MISSING": PermissionDenied,
+    "TOKEN_NOT_FOUND": NotFound,
     "SELECTION_IN_USE": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,
     "JUMP_IN_USE": NotAllowedNow,
@@ -238,7 +246,7 @@ def error_of(failed: grpc.aio.AioRpcError, *, target: str) -> TendhostError:
     metadata = {}
     if kind is ServerUnreachable:
         metadata = {"target": target}
-        message = f"no server answers at {target}: {_innermost(message)}"
+        message = f"no server answers at {target}: {_explained(_innermost(message))}"
     return kind(message, reason=failed.code().name, metadata=metadata)
 
 
@@ -246,6 +254,43 @@ def _innermost(message: str) -> str:
     """The cause at the end of what gRPC tells of a connection that could not be made."""
     cause = message.rpartition("last error: ")[2]
     return cause.removeprefix("UNKNOWN: ").replace("\n", " ")
+
+
+def _explained(cause: str) -> str:
+    """What failed in the words of a user, for what goes wrong while TLS begins; else `cause` as it is."""
+    return next((words for sign, words in _TLS_SIGNS if sign in cause), cause)
+
+
+_TLS_SIGNS = (
+    (
+        "certificate has expired",
+        "the server's certificate has expired; renew it on the server: tendhostd tls init NAME",
+    ),
+    (
+        "certificate is not yet valid",
+        "the server's certificate is not valid yet; compare the clocks of both machines",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the server's certificate is from a CA that is not known here; name its file with --ca or TENDHOST_CA, or"
+        " another machine answers at this address",
+    ),
+    (
+        "Hostname Verification",
+        "the server's certificate is for another name; use a name that it is for, or make one for this name:"
+        " tendhostd tls init NAME",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "the server does not speak TLS at this address; write it without tls:// and --ca if it is on this machine",
+    ),
+    (
+        "Socket closed",
+        "the connection was closed at once; if the server speaks TLS there, write tls://HOST:PORT, and if it asks"
+        " for a client certificate, log in with --certificate and --key",
+    ),
+)
+"""Signs in the texts of gRPC and its TLS library (BoringSSL), and what they mean."""
 
 
 def _details(

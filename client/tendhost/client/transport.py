@@ -5,12 +5,13 @@ import getpass
 import random
 import re
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+from tendhost.client.connection import Connection
 from tendhost.client.errors import (
     ServerUnavailable,
     ServerUnreachable,
@@ -49,15 +50,14 @@ class Transport:
     must not wait behind them.
     """
 
-    def __init__(self, target: str, *, patience_seconds: float) -> None:
-        self.target = target
+    def __init__(self, connection: Connection, *, patience_seconds: float) -> None:
+        self.target = connection.server
         self._patience_seconds = patience_seconds
-        self.calls = grpc.aio.insecure_channel(target, options=_OPTIONS)
         # Without a pool of its own the second channel would share the connection of the first.
-        self.watches = grpc.aio.insecure_channel(
-            target, options=(*_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-        )
-        self._metadata = _metadata()
+        own = (*_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+        self.calls = _channel(connection, _OPTIONS)
+        self.watches = _channel(connection, own)
+        self._metadata = (*_metadata(), *connection.metadata())
 
     async def close(self) -> None:
         """End every call that is under way, and the connections."""
@@ -167,6 +167,13 @@ class Connected:
         if self._opened is None:
             raise RuntimeError("the client is not open: use `async with Client(…) as tendhost:`")
         return self._opened
+
+
+def _channel(connection: Connection, options: Sequence[tuple[str, Any]]) -> grpc.aio.Channel:
+    credentials = connection.credentials()
+    if credentials is None:
+        return grpc.aio.insecure_channel(connection.target, options=options)
+    return grpc.aio.secure_channel(connection.target, credentials, options=options)
 
 
 def new_request_id() -> str:

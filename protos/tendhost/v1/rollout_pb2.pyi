@@ -403,9 +403,8 @@ class RolloutSpec(_message.Message):
 
     @_builtins.property
     def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the users who may approve waves, with approve_waves; other users are refused with
-        PERMISSION_DENIED. Clients send the name as metadata tendhost-user. The server does not verify names, so
-        this prevents mistakes, not abuse. Empty: every user may approve.
+        """Names of the principals who may approve waves, with approve_waves; others are refused with
+        PERMISSION_DENIED. Approving also needs a role that permits it. Empty: every approver and admin may approve.
         """
 
     def __init__(

@@ -52,6 +52,7 @@ class GetServerInfoResponse(_message.Message):
     PRUNING_PROBLEM_FIELD_NUMBER: _builtins.int
     EVENT_LOOP_LAG_FIELD_NUMBER: _builtins.int
     STORE_PROBLEM_FIELD_NUMBER: _builtins.int
+    OPEN_ACCESS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of tendhost."""
     log_id: _builtins.str
@@ -67,6 +68,10 @@ class GetServerInfoResponse(_message.Message):
     store_problem: _builtins.str
     """Why the database cannot be used at present; the server's health is then NOT_SERVING. Empty: the database
     works.
+    """
+    open_access: _builtins.bool
+    """Whether the server asks for no credential at all: everyone who reaches its address may do everything. False: every
+    call needs a credential.
     """
     @_builtins.property
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotificationTarget]:
@@ -88,10 +93,11 @@ class GetServerInfoResponse(_message.Message):
         pruning_problem: _builtins.str = ...,
         event_loop_lag: Global___EventLoopLag | None = ...,
         store_problem: _builtins.str = ...,
+        open_access: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "open_access", b"open_access", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

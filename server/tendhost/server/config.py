@@ -5,7 +5,7 @@ The command line beats the environment, the environment beats the file, the file
 
 import base64
 import difflib
-import ipaddress
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -14,6 +14,9 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
+
+DEFAULT_PORT = "127.0.0.1:50051"
+SOCKET = "tendhostd.sock"
 
 
 class SettingError(Exception):
@@ -73,11 +76,31 @@ class WaveHookSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificateSettings:
+    """One `[[client_certificate]]` of the file: what a client with a certificate for this name may do."""
+
+    name: str
+    """As in the subject alternative name of the certificate."""
+    roles: tuple[str, ...]
+    """viewer, operator, approver, admin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that an operator may set. Durations are in seconds."""
 
-    listen: str = "127.0.0.1:50051"
-    """Where to serve: HOST:PORT on a loopback address, or unix:/path."""
+    listen: tuple[str, ...] = (DEFAULT_PORT,)
+    """Where to serve: unix:/path, HOST:PORT, tls://HOST:PORT, mtls://HOST:PORT. By default a unix socket in the
+    runtime folder, and DEFAULT_PORT."""
+    auth: str = "required"
+    """required: every call needs a credential. none: whoever reaches a loopback address or a unix socket may do
+    everything."""
+    tls_certificate: Path | None = None
+    """The server's certificate, with those between it and the CA. By default that of `tendhostd tls init`."""
+    tls_key: Path | None = None
+    """Its private key."""
+    tls_client_ca: Path | None = None
+    """The CA of client certificates. By default that of `tendhostd tls init`."""
     state_dir: Path = Path()
     """The folder of the database. By default $XDG_STATE_HOME/tendhost, else ~/.local/state/tendhost."""
     log_level: str = "info"
@@ -118,6 +141,8 @@ class Settings:
     """Whom to tell of what happens. In the file only."""
     host_ca: tuple[HostCaSettings, ...] = ()
     """Who signs the certificates of hosts. In the file only."""
+    client_certificate: tuple[ClientCertificateSettings, ...] = ()
+    """The roles of clients with certificates. In the file only."""
     wave_hook: tuple[WaveHookSettings, ...] = ()
     """What to run between waves. In the file only."""
     ssh_key: bytes | None = None
@@ -143,13 +168,17 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "per_minute": (1, 600),
     "timeout": (0.1, 86_400),
 }
-_LEVELS = ("debug", "info", "warning", "error")
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "auth": ("required", "none"),
+}
 _FROM_ENVIRONMENT_ONLY = "ssh_key"
 _NAMES = tuple(f.name for f in fields(Settings) if f.name != _FROM_ENVIRONMENT_ONLY)
 _TABLES: Mapping[str, type[Any]] = {
     "notify": NotifySettings,
     "host_ca": HostCaSettings,
     "wave_hook": WaveHookSettings,
+    "client_certificate": ClientCertificateSettings,
 }
 _SECRET = ("url", "urls")
 _WHEN = ("before_wave", "after_wave")
@@ -167,10 +196,11 @@ def load_settings(
     settings = Settings(state_dir=_folder(environment, "XDG_STATE_HOME", ".local/state"))
     settings = replace(settings, **_from_file(file, environment))
     settings = replace(settings, **_from_environment(environment))
+    if settings.listen == Settings().listen:
+        socket = runtime_socket(environment, settings.state_dir)
+        settings = replace(settings, listen=(f"unix:{socket}", DEFAULT_PORT))
     given = {k: _value(Settings, k, v, k) for k, v in options.items() if v is not None}
-    settings = replace(settings, **given)
-    _require_private(settings.listen)
-    return settings
+    return replace(settings, **given)
 
 
 def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -277,18 +307,20 @@ def _key(text: str) -> bytes:
 
 def _value(owner: type[Any], name: str, value: Any, source: str) -> Any:
     kind = get_type_hints(owner)[name]
+    if name == "listen" and isinstance(value, str):
+        value = [address.strip() for address in value.split(",")]
     if kind == tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
             shown = "…" if name in _SECRET else value
             raise SettingError(setting=source, value=shown, expected="a list of text")
         return tuple(value)
-    if name == "log_level" and value not in _LEVELS:
-        raise SettingError(setting=source, value=value, expected=" or ".join(_LEVELS))
-    if kind in (Path, str):
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise SettingError(setting=source, value=value, expected=" or ".join(_CHOICES[name]))
+    if kind in (Path, Path | None, str):
         if not isinstance(value, str | Path):
             shown = "…" if name in _SECRET else value
             raise SettingError(setting=source, value=shown, expected="text")
-        return Path(value).expanduser().absolute() if kind is Path else value
+        return value if kind is str else Path(value).expanduser().absolute()
     low, high = _BOUNDS[name]
     word = "whole number" if kind is int else "number of seconds"
     expected = f"a {word} from {low:g} to {high:g}"
@@ -302,22 +334,19 @@ def _value(owner: type[Any], name: str, value: Any, source: str) -> Any:
     return number
 
 
-def _require_private(listen: str) -> None:
-    """Calls are neither encrypted nor authenticated, so nobody beyond this machine may make any."""
-    expected = "unix:/path, or HOST:PORT with a loopback host, for calls are not encrypted"
-    if listen.startswith("unix:") and listen != "unix:":
-        return
-    host, _, port = listen.rpartition(":")
-    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise SettingError(setting="listen", value=listen, expected=expected)
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise SettingError(setting="listen", value=listen, expected=expected)
+def runtime_socket(environment: Mapping[str, str], state_dir: Path) -> Path:
+    """The unix socket of a server without a setting `listen`, which `tendhost` looks for, too.
+
+    In the folder that systemd made (RuntimeDirectory=, see systemd.exec(5)), in $XDG_RUNTIME_DIR, in /run for
+    root; else in the folder of the database, since a folder below /tmp might be somebody else's.
+    """
+    systemd = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if systemd:
+        return Path(systemd) / SOCKET
+    base = environment.get("XDG_RUNTIME_DIR", "")
+    if Path(base).is_absolute():
+        return Path(base) / "tendhost" / SOCKET
+    return (Path("/run/tendhost") if os.geteuid() == 0 else state_dir) / SOCKET
 
 
 def _folder(environment: Mapping[str, str], variable: str, fallback: str) -> Path:

@@ -7,6 +7,7 @@ and `notify-test` sends a test message to a notification target.
 import argparse
 import asyncio
 import gc
+import getpass
 import logging
 import os
 import signal
@@ -16,8 +17,18 @@ from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from tendhost.server.certificates import (
+    CA,
+    SERVER,
+    SERVER_KEY,
+    CertificateProblem,
+    info_of,
+    issue_client,
+    issue_server,
+    make_authority,
+)
 from tendhost.server.clock import SystemClock
 from tendhost.server.config import (
     HostCaSettings,
@@ -26,6 +37,8 @@ from tendhost.server.config import (
     Settings,
     load_settings,
 )
+from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
+from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.hosts.host_authorities import (
     EXPECTED,
@@ -52,6 +65,7 @@ from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.server import serving
+from tendhost.server.rpc.tls import TlsFiles
 from tendhost.server.service_manager import READY, STOPPING, ServiceManager
 from tendhost.server.store.backup import CopyFailed, back_up, restore
 from tendhost.server.store.sqlite import open_store
@@ -59,6 +73,9 @@ from tendhost.server.store.sqlite import open_store
 logger = logging.getLogger(__name__)
 
 DATABASE = "tendhost.db"
+TLS_FOLDER = "tls"
+"""Below the state folder: where `tendhostd tls` keeps certificates."""
+VERSION = version("tendhost")
 TEST_MESSAGE = Message(
     title="tendhost: test message",
     body="This notification target works.",
@@ -74,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = vars(_parser().parse_args(arguments))
     file, command, copy = options.pop("config"), options.pop("command"), options.pop("file", None)
+    tls, names = options.pop("tls_command", None), options.pop("names", [])
     force, target = options.pop("force", False), options.pop("target", "")
     try:
         settings = load_settings(file=file, environment=os.environ, options=options)
@@ -86,10 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(lambda: _back_up(database, copy, force=force))
     if command == "restore":
         return _told(lambda: _restore(copy, database))
+    if command == "tls":
+        return _told(lambda: _TLS_COMMANDS[tls](settings, names))
     try:
         targets = notify_targets(settings)
         hooks = wave_hooks(settings, os.environ)
         authorities = host_authorities(settings)
+        listeners = listeners_of(settings)
+        certificate_roles(settings)
     except ConfigurationError as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
@@ -100,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     failures: list[BaseException] = []
     try:
-        asyncio.run(_serve(settings, targets, hooks, authorities))
+        asyncio.run(_serve(settings, listeners, targets, hooks, authorities))
     except* TendhostError as group:
         failures = _leaves(group)
     for failure in failures:
@@ -112,7 +134,7 @@ def _told(work: Callable[[], str]) -> int:
     """Do `work` and print what it says; the exit status."""
     try:
         print(work())
-    except (CopyFailed, NotDelivered, TendhostError) as error:
+    except (CertificateProblem, CopyFailed, NotDelivered, TendhostError) as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -133,6 +155,48 @@ def _restore(file: Path, database: Path) -> str:
     return f"restored {file} of {created_at}, revision {done.copy.revision}{kept}"
 
 
+def _tls_init(settings: Settings, names: Sequence[str]) -> str:
+    folder, now = settings.state_dir / TLS_FOLDER, SystemClock().now()
+    if not (folder / CA).exists():
+        make_authority(folder, now=now)
+    issue_server(folder, names, now=now)
+    return (
+        f"wrote {folder / SERVER} for {', '.join(names)}; clients need {folder / CA}:"
+        f" tendhost login --server {names[0]}:PORT --ca {CA}"
+    )
+
+
+def _tls_client(settings: Settings, names: Sequence[str]) -> str:
+    (name,) = names
+    certificate, key = issue_client(settings.state_dir / TLS_FOLDER, name, now=SystemClock().now())
+    return f"wrote {certificate} and {key} for {name}"
+
+
+def _tls_show(settings: Settings, names: Sequence[str]) -> str:
+    files = tls_files(settings)
+    if files is None:
+        raise CertificateProblem(
+            settings.state_dir / TLS_FOLDER, "no certificate; make one: tendhostd tls init NAME"
+        )
+    now, lines = SystemClock().now(), []
+    for path in filter(None, (files.certificate, files.client_ca)):
+        found = info_of(path)
+        left = (found.not_after - now).days
+        when = f"expires in {left} days" if left >= 0 else "HAS EXPIRED"
+        names_shown = ", ".join(found.names) or found.subject
+        lines.append(
+            f"{path}: {names_shown}, from {found.issuer}, {when} ({found.not_after:%Y-%m-%d})"
+        )
+    return "\n".join(lines)
+
+
+_TLS_COMMANDS: Mapping[str, Callable[[Settings, Sequence[str]], str]] = {
+    "init": _tls_init,
+    "client": _tls_client,
+    "show": _tls_show,
+}
+
+
 async def _sent_to(name: str, targets: Targets) -> str:
     for target, sender in targets:
         if target.name == name:
@@ -151,6 +215,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 async def _serve(
     settings: Settings,
+    listeners: Sequence[Listener],
     targets: Targets,
     hooks: WaveHooks,
     authorities: tuple[HostAuthority, ...],
@@ -176,12 +241,21 @@ async def _serve(
                 wave_hooks=hooks,
                 loop_monitor=monitor,
             ) as engine,
-            serving(engine, settings.listen) as address,
+            serving(
+                engine,
+                listeners=listeners,
+                tls=tls_files(settings),
+                socket_owner=getpass.getuser(),
+                open_access=settings.auth == "none",
+                certificates=certificate_roles(settings),
+            ) as addresses,
         ):
             _calm_the_collector()
             with monitor.watching():
                 # For whoever started it with port 0, and for people: a line that says it is ready.
-                print(f"tendhostd {version('tendhost')} listening on {address}", flush=True)
+                print(f"tendhostd {VERSION} listening on {', '.join(addresses)}", flush=True)
+                if settings.auth == "none":
+                    logger.warning("no call needs a credential: auth is none")
                 service_manager.tell(READY)
                 await told_to_stop.wait()
                 service_manager.tell(STOPPING)
@@ -225,6 +299,61 @@ def _engine_settings(settings: Settings) -> EngineSettings:
             history=timedelta(days=settings.history_days), events=settings.history_events
         ),
     )
+
+
+def listeners_of(settings: Settings) -> Sequence[Listener]:
+    """The addresses to listen on. Raises ConfigurationError."""
+    listeners = []
+    for address in settings.listen:
+        try:
+            listener = listener_of(address)
+        except ValueError:
+            raise ConfigurationError(field="listen", value=address, expected=LISTEN_FORMS) from None
+        encrypted = listener.security in (Security.TLS, Security.MUTUAL_TLS)
+        if encrypted and settings.auth == "none":
+            raise ConfigurationError(
+                field="auth",
+                value="none",
+                expected=f"required, for {address} can be reached from other machines",
+            )
+        if encrypted and tls_files(settings) is None:
+            raise ConfigurationError(
+                field="listen",
+                value=address,
+                expected="a loopback address or unix:/path, for calls from other machines need TLS; make a"
+                " certificate: tendhostd tls init NAME",
+            )
+        listeners.append(listener)
+    return listeners
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """The certificates that are configured, or else those of `tendhostd tls init`; None: there are none."""
+    made = settings.state_dir / TLS_FOLDER
+    certificate = settings.tls_certificate or made / SERVER
+    client_ca = settings.tls_client_ca or made / CA
+    if settings.tls_certificate is None and not certificate.exists():
+        return None
+    return TlsFiles(
+        certificate=certificate,
+        key=settings.tls_key or made / SERVER_KEY,
+        client_ca=client_ca if settings.tls_client_ca or client_ca.exists() else None,
+    )
+
+
+def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
+    """The roles of clients with certificates, by name. Raises ConfigurationError."""
+    found: dict[str, frozenset[Role]] = {}
+    for table in settings.client_certificate:
+        try:
+            found[table.name] = frozenset(map(Role, table.roles))
+        except ValueError as error:
+            raise ConfigurationError(
+                field=f"client_certificate {table.name!r}: roles",
+                value=", ".join(table.roles),
+                expected=f"some of {', '.join(Role)}",
+            ) from error
+    return found
 
 
 def notify_targets(settings: Settings) -> Targets:
@@ -304,12 +433,16 @@ def _parser() -> argparse.ArgumentParser:
         description="The tendhost server: keeps a fleet of Linux hosts patched over SSH.",
         epilog="Every option can also be set in the configuration file, or in the environment as TENDHOST_<NAME>.",
     )
-    parser.add_argument("--version", action="version", version=f"tendhostd {version('tendhost')}")
+    parser.add_argument("--version", action="version", version=f"tendhostd {VERSION}")
     _add_place(parser)
     parser.add_argument(
         "--listen",
-        metavar="ADDRESS",
-        help="address: HOST:PORT on loopback, or unix:/path (127.0.0.1:50051)",
+        metavar="ADDRESSES",
+        help="addresses, separated by commas: unix:/path, HOST:PORT, tls://HOST:PORT or mtls://HOST:PORT"
+        " (a unix socket of your own, and 127.0.0.1:50051)",
+    )
+    parser.add_argument(
+        "--auth", metavar="MODE", help="required, or none: no call needs a credential (required)"
     )
     parser.add_argument(
         "--log-level",
@@ -336,9 +469,31 @@ def _parser() -> argparse.ArgumentParser:
     testing.add_argument(
         "target", metavar="NAME", help="name of the target in the configuration file"
     )
-    for command in (backing_up, restoring, checking, testing):
+    for command in (backing_up, restoring, checking, testing, *_add_tls(commands)):
         _add_place(command, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_tls(commands: Any) -> list[argparse.ArgumentParser]:
+    tls = commands.add_parser("tls", help="make and show certificates")
+    tls_commands = tls.add_subparsers(
+        dest="tls_command", metavar="COMMAND", title="commands", required=True
+    )
+    init = tls_commands.add_parser(
+        "init", help="make a private CA, unless there is one, and a server certificate"
+    )
+    init.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="name or IP address by which clients call the server",
+    )
+    client = tls_commands.add_parser(
+        "client", help="issue a client certificate, for mtls:// addresses"
+    )
+    client.add_argument("names", nargs=1, metavar="NAME", help="name of the client")
+    show = tls_commands.add_parser("show", help="show the certificates and when they expire")
+    return [tls, init, client, show]
 
 
 def _add_place(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:

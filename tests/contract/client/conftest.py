@@ -2,12 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tendhost.client import Client
 from tests.contract.client.command import Command
 from tests.contract.client.mock_server import MockServer
+
+
+@pytest.fixture(autouse=True)
+def no_contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither servers nor tokens of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("TENDHOST_SERVER", "TENDHOST_TOKEN", "TENDHOST_CA"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from tendhost.v1 import (
+    access_service_pb2,
     event_service_pb2,
     host_service_pb2,
     operation_service_pb2,
@@ -34,6 +35,7 @@ SERVICES = tuple(
         schedule_service_pb2,
         selection_service_pb2,
         policy_service_pb2,
+        access_service_pb2,
         event_service_pb2,
         system_service_pb2,
     )

@@ -15,6 +15,7 @@ from tendhost.client import (
     HostState,
     MaintenanceWindow,
     OperationStatus,
+    Role,
     RolloutSpec,
     ScheduleSpec,
     ServerUnavailable,
@@ -22,6 +23,7 @@ from tendhost.client import (
 )
 from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.v1 import (
+    access_service_pb2,
     host_pb2,
     host_service_pb2,
     operation_service_pb2,
@@ -40,6 +42,7 @@ SERVICES = (
     schedule_service_pb2,
     selection_service_pb2,
     policy_service_pb2,
+    access_service_pb2,
 )
 MUTATIONS = {
     "RegisterHost": lambda c: c.add_host("web1", "10.0.0.5"),
@@ -68,6 +71,8 @@ MUTATIONS = {
     "DeleteSchedule": lambda c: c.delete_schedule("weekly"),
     "SetPolicy": lambda c: c.set_policy(GroupPolicy(group="db")),
     "DeletePolicy": lambda c: c.delete_policy("db"),
+    "CreateToken": lambda c: c.create_token("ci", [Role.VIEWER]),
+    "DeleteToken": lambda c: c.delete_token("5kzg4znd0gm8"),
 }
 
 

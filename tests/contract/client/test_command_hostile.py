@@ -35,9 +35,10 @@ _FURTHER = {
     "events": ["--since", "0"],
     "query": ["--part", "packages"],
     "rollout start": ["--follow"],
+    "token create": ["--role", "viewer"],
 }
 """What a command needs beside its arguments to ask the server something."""
-_WITHOUT_SERVER = {"version"}
+_WITHOUT_SERVER = {"version", "context list", "context use", "context delete"}
 _ARGUMENTS = {"wave": "1", "sql": "SELECT 1"}
 
 
@@ -87,6 +88,12 @@ def hostile(field: Any, *, failed: bool = False) -> Any:
             return 1.5
         case _:
             return 0 if field.name == "log_offset" else 3
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `tendhost login` would ask for."""
+    monkeypatch.setenv("TENDHOST_TOKEN", "tend_x")
 
 
 @pytest.fixture(scope="module")

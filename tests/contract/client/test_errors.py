@@ -27,6 +27,7 @@ FAMILIES = {
         "SELECTION_NOT_FOUND",
         "POLICY_NOT_FOUND",
         "INVENTORY_NOT_FOUND",
+        "TOKEN_NOT_FOUND",
     },
     sdk.AlreadyExists: {
         "HOST_ALREADY_EXISTS",
@@ -54,7 +55,8 @@ FAMILIES = {
         "JUMP_IN_USE",
         "PLAN_UNUSABLE",
     },
-    sdk.PermissionDenied: {"NOT_AN_APPROVER"},
+    sdk.PermissionDenied: {"NOT_AN_APPROVER", "PERMISSION_MISSING"},
+    sdk.Unauthenticated: {"CREDENTIAL_MISSING", "CREDENTIAL_INVALID"},
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.WatcherTooSlow: {"WATCHER_TOO_SLOW"},
     sdk.ServerUnavailable: {"STORE_UNAVAILABLE", "SERVER_STOPPING"},

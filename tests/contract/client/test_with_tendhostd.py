@@ -24,7 +24,7 @@ from tendhost.client import (
     RolloutSpec,
     Snapshot,
 )
-from tendhost.server.rpc.server import serving
+from tests.rpc.open_server import serving
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World

@@ -14,6 +14,7 @@ from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.client.convert import schedules as convert_schedules
 from tendhost.client.convert import selections as convert_selections
 from tendhost.v1 import (
+    access_service_pb2,
     event_pb2,
     health_pb2,
     hook_pb2,
@@ -48,6 +49,8 @@ ENUMS = [
     (schedule_pb2.ScheduleStatus, client.ScheduleStatus),
     (schedule_pb2.RunOutcome, client.RunOutcome),
     (event_pb2.ScheduleChange, client.ScheduleChange),
+    (access_service_pb2.Role, client.Role),
+    (access_service_pb2.CredentialKind, client.CredentialKind),
     (event_pb2.SelectionChange, client.SelectionChange),
     (policy_pb2.PolicySourceKind, client.PolicySourceKind),
 ]

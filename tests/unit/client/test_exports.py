@@ -18,6 +18,13 @@ EXPORTS = {
     "TcpProbe",
     "DEFAULT_TARGET",
     "Advisory",
+    "Caller",
+    "Connection",
+    "CredentialKind",
+    "NewToken",
+    "Role",
+    "Token",
+    "Unauthenticated",
     "AfterInterruption",
     "AlreadyExists",
     "AuthenticationRefused",
@@ -208,6 +215,10 @@ METHODS = {
     "pause_schedule",
     "resume_schedule",
     "delete_schedule",
+    "caller",
+    "create_token",
+    "tokens",
+    "delete_token",
     "create_selection",
     "get_selection",
     "selections",
@@ -245,7 +256,7 @@ def test_records_are_frozen_and_say_what_they_are(kind):
 
 def test_every_error_is_a_tendhost_error():
     kinds = [kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 20
+    assert len(kinds) == 21
     assert all(issubclass(kind, client.TendhostError) for kind in kinds)
 
 

@@ -32,14 +32,14 @@ MOST_ROUNDS = 50_000
 
 def call(by: str = "alex", encode: Callable[[Any], bytes] = lambda _: b"") -> MutationContext[Any]:
     """A mutation's caller who wants no answer kept."""
-    return MutationContext(principal=by, method="/test", encode=encode)
+    return MutationContext(principal=by, user=by.partition(" ")[0], method="/test", encode=encode)
 
 
 def call_with_id(encode: Callable[[Any], bytes]) -> MutationContext[Any]:
     """A mutation's caller who may ask the same again."""
     id = "5f9d9f6e-2b1c-4c5e-9a52-0d6f3f6f1a11"
     return MutationContext(
-        principal="alex", method="/test", request_id=id, digest=b"body", encode=encode
+        principal="alex", user="alex", method="/test", request_id=id, digest=b"body", encode=encode
     )
 
 

@@ -1,6 +1,7 @@
 """The `tendhost` command."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ _ANYWHERE = ("--output", "--server")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; see `tendhost --help` for the exit statuses."""
+    # gRPC writes of failed handshakes to stderr itself, many times; the error says it once.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tendhost.client.cli.app import app
     from tendhost.client.cli.session import REFUSED, print_error
 

@@ -1,13 +1,16 @@
 """The command line: global options and subcommands."""
 
+import os
 from typing import Annotated
 
 import typer
 
-from tendhost.client import DEFAULT_TARGET
+from tendhost.client import TendhostError
 from tendhost.client.cli.commands import (
+    contexts,
     events,
     hosts,
+    login,
     operations,
     pending_updates,
     policies,
@@ -16,9 +19,12 @@ from tendhost.client.cli.commands import (
     schedules,
     selections,
     server,
+    tokens,
     updates,
 )
-from tendhost.client.cli.session import Output, Session
+from tendhost.client.cli.session import Output, Session, tell
+from tendhost.client.connection import default_connection
+from tendhost.client.contexts import load_contexts
 
 app = typer.Typer(
     name="tendhost",
@@ -52,9 +58,10 @@ def _session(
         typer.Option(
             envvar="TENDHOST_SERVER",
             metavar="ADDRESS",
-            help="Address of the server: HOST:PORT or unix:/path. Accepted before or after the command.",
+            help="Address of the server: HOST:PORT or unix:/path. Without it, the current context's server,"
+            " or the one on this machine. Accepted before or after the command.",
         ),
-    ] = DEFAULT_TARGET,
+    ] = "",
     output: Annotated[
         Output,
         typer.Option(
@@ -63,7 +70,11 @@ def _session(
         ),
     ] = Output.TABLE,
 ) -> None:
-    context.obj = Session(server, output)
+    try:
+        connection = default_connection(os.environ, load_contexts(os.environ), server=server)
+    except TendhostError as error:
+        raise typer.Exit(tell(error)) from error
+    context.obj = Session(connection, output)
 
 
 app.add_typer(hosts.app, name="host", help="Manage hosts.")
@@ -86,5 +97,9 @@ app.add_typer(policies.app, name="policy", help="Manage the policies of groups a
 app.add_typer(operations.app, name="operation", help="Inspect operations.")
 app.command()(events.events)
 app.command()(pending_updates.osquery)
+app.add_typer(tokens.app, name="token", help="Manage tokens, by which callers are known.")
+app.add_typer(contexts.app, name="context", help="Manage contexts: servers with their credentials.")
+app.command()(login.login)
+app.command()(login.whoami)
 app.command()(server.info)
 app.command()(server.version)

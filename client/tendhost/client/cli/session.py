@@ -19,6 +19,7 @@ import typer
 
 from tendhost.client import Client, ServerFailed, TendhostError
 from tendhost.client.cli.field_options import option_of
+from tendhost.client.connection import Connection
 
 DONE, NOT_SUCCEEDED, REFUSED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -34,8 +35,13 @@ class Output(StrEnum):
 class Session:
     """One run of the command."""
 
-    server: str
+    connection: Connection
     output: Output
+
+    @property
+    def server(self) -> str:
+        """The address of the server."""
+        return self.connection.server
 
     @property
     def json(self) -> bool:
@@ -64,7 +70,7 @@ class Session:
     async def _opened(self, work: Callable[[Client], Coroutine[Any, Any, int | None]]) -> int:
 
         try:
-            async with Client(self.server) as client:
+            async with Client(self.connection) as client:
                 return await work(client) or DONE
         except TendhostError as error:
             return tell(error)

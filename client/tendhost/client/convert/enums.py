@@ -44,6 +44,13 @@ def instant(message: Any, field: str) -> datetime | None:
     return moment(getattr(message, field))
 
 
+def timestamp(at: datetime) -> Timestamp:
+    """An aware datetime as a Timestamp."""
+    message = Timestamp()
+    message.FromDatetime(at)
+    return message
+
+
 def moment(at: Timestamp) -> datetime:
     """An aware datetime; one beyond the years 1 to 9999 is the first or the last of them."""
     try:

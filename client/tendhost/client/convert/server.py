@@ -16,6 +16,7 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> ServerInfo
         notifications=tuple(map(_notification_target, message.notifications)),
         pruning_problem=message.pruning_problem,
         store_problem=message.store_problem,
+        open_access=message.open_access,
         event_loop_lag=EventLoopLag(
             max=message.event_loop_lag.max.ToTimedelta(),
             p99=message.event_loop_lag.p99.ToTimedelta(),

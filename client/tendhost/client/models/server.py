@@ -45,5 +45,7 @@ class ServerInfo:
     """Why the server does not prune history at present; empty: history is pruned."""
     store_problem: str = ""
     """Why the database cannot be used at present; empty: it works. `host_count` may then be 0."""
+    open_access: bool = False
+    """Whether whoever reaches the server may do everything, without a credential."""
     event_loop_lag: EventLoopLag | None = None
     """None: the lag is not measured."""

@@ -325,6 +325,48 @@ class HostNotSkippable(RequestError):
     )
 
 
+class CredentialMissing(RequestError):
+    """The call has no credential, and the server asks for one."""
+
+    template = (
+        "no credential was given, and the server asks for one; use its unix socket as its owner, or a token:"
+        " tendhost login --server ADDRESS"
+    )
+
+
+class CredentialInvalid(RequestError):
+    """The credential of the call is not valid."""
+
+    credential: str
+    problem: str
+    template = (
+        "the {credential} is not valid: {problem}; nothing was done. Log in again: tendhost login"
+    )
+
+
+class PermissionMissing(RequestError):
+    """The caller's roles do not permit the call."""
+
+    principal: str
+    method: str
+    roles: Sequence[str]
+    needed: Sequence[str]
+
+    def message(self) -> str:
+        own = ", ".join(self.roles) or "none"
+        return (
+            f"{self.principal} may not call {self.method}: its roles are {own}, and it needs"
+            f" {' or '.join(self.needed)}"
+        )
+
+
+class TokenNotFound(RequestError):
+    """No token has that id."""
+
+    token: str
+    template = "there is no token {token!r}; list the tokens: tendhost token list"
+
+
 class NotAnApprover(RequestError):
     """The rollout names its approvers, and the caller is none of them."""
 

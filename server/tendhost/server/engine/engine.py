@@ -29,6 +29,7 @@ from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.store_watch import StoreWatch
 from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.engine.tokens import Tokens
 from tendhost.server.outbound.apprise import NotificationSender
 from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Connector
@@ -67,6 +68,7 @@ class Engine:
     notifier: Notifier
     policies: Policies
     pruner: Pruner
+    tokens: Tokens
     store_watch: StoreWatch
     loop_monitor: LoopMonitor | None = None
     """None: nobody watches the event loop."""
@@ -92,6 +94,8 @@ async def running_engine(
     policies = Policies(store=store, clock=clock)
     await policies.load()
     hosts = HostConnector(store=store, connector=connector)
+    tokens = Tokens(store=store, clock=clock)
+    await tokens.load()
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
@@ -132,7 +136,7 @@ async def running_engine(
                 "unfinished work was resumed", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
-        for keeper in (schedules, operations, policies, store_watch):
+        for keeper in (schedules, operations, policies, tokens, store_watch):
             keeping.start(keeper.keep())
         notifier = Notifier(targets, store=store, clock=clock)
         try:
@@ -148,6 +152,7 @@ async def running_engine(
                     host_tester=HostTester(store=store, connector=hosts, clock=clock),
                     reports=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
+                    tokens=tokens,
                     store_watch=store_watch,
                     notifier=notifier,
                     pruner=pruner,

@@ -25,15 +25,13 @@ class MutationContext(Generic[T]):
     """A mutation's caller. `encode` makes the response's bytes of the value that the mutation results in."""
 
     principal: str
+    """The caller with its address, for the record."""
+    user: str
+    """The caller's name; without one, the address that the call comes from."""
     method: str
     request_id: str = ""
     digest: bytes = b""
     encode: Callable[[T], bytes]
-
-    @property
-    def user(self) -> str:
-        """The user's name as the caller gives it; without one, the address that the call comes from."""
-        return self.principal.partition(" ")[0]
 
     async def commit(
         self, store: CommitStore, change: Change, value_at: Callable[[int], T], *, subject: str

@@ -330,7 +330,10 @@ class Schedules:
         self, schedule: Schedule, begin: DueRun, now: datetime, missed: tuple[Event, ...]
     ) -> None:
         call: MutationContext[Rollout] = MutationContext(
-            principal=f"schedule {schedule.name}", method=METHOD, encode=lambda _: b""
+            principal=f"schedule {schedule.name}",
+            user=f"schedule {schedule.name}",
+            method=METHOD,
+            encode=lambda _: b"",
         )
         try:
             warned = "; ".join((*filter(None, [begin.detail]), *await self._warnings(schedule)))

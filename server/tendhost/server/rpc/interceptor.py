@@ -1,9 +1,9 @@
-"""The interceptor of every call: names the caller, validates, answers repeated requests, and maps errors."""
+"""The interceptor of every call: admits the caller, validates, answers repeated requests, and maps errors."""
 
 import asyncio
 import hashlib
+import inspect
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -15,10 +15,12 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
+from tendhost.server.domain.access.principal import Principal
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
 from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.rpc.streams.stream_writer import Stream
@@ -29,19 +31,15 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OURS = "/tendhost.v1."
-USER_METADATA = "tendhost-user"
-"""A name that a client gives itself, for the record; nothing is allowed or refused because of it."""
-
 _REQUEST_ID = "request_id"
 """The field that every mutation has and nothing else."""
-_USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """The caller of the present call, and the call's request_id where it is a mutation that has one."""
 
-    principal: str
+    principal: Principal
     method: str
     request_id: str
     digest: bytes
@@ -57,7 +55,8 @@ def call(encode: Callable[[T], Message]) -> MutationContext[T]:
     """The present call, for the engine; `encode` makes the response of what it results in."""
     caller = _CALLER.get()
     return MutationContext(
-        principal=caller.principal,
+        principal=str(caller.principal),
+        user=caller.principal.name or caller.principal.address,
         method=caller.method,
         request_id=caller.request_id,
         digest=caller.digest,
@@ -65,11 +64,17 @@ def call(encode: Callable[[T], Message]) -> MutationContext[T]:
     )
 
 
-class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
-    """The one interceptor. Calls of services that are not tendhost's own pass as they are."""
+def caller() -> Principal:
+    """Who makes the present call."""
+    return _CALLER.get().principal
 
-    def __init__(self, store: ResponseStore) -> None:
+
+class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
+    """The one interceptor. Of services that are not tendhost's own it only admits the callers."""
+
+    def __init__(self, store: ResponseStore, authenticator: Authenticator) -> None:
         self._store = store
+        self._authenticator = authenticator
         self._mutating: TaskSet[Outcome] = TaskSet()
         self._guarded: dict[str, Any] = {}
         """Each method's handler with the checks in front of it: gRPC asks for a handler at every call."""
@@ -88,10 +93,47 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         if method in self._guarded:
             return self._guarded[method]
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(OURS):
+        if handler is None:
             return handler
-        self._guarded[method] = guarded = self._guard(method, handler)
+        guard = self._guard if method.startswith(OURS) else self._guard_foreign
+        self._guarded[method] = guarded = guard(method, handler)
         return guarded
+
+    def _guard_foreign(self, method: str, handler: Any) -> Any:
+        """Admit the callers of a service whose code is not ours; each has at most one servicer."""
+        kind = ("stream" if handler.request_streaming else "unary") + (
+            "_stream" if handler.response_streaming else "_unary"
+        )
+        work = getattr(handler, kind)
+
+        async def admit(context: Any) -> None:
+            try:
+                self._authenticator.admitted(method, context)
+            except TendhostError as error:
+                await _abort(method, error, context)
+
+        async def answered(request: Any, context: Any) -> Any:
+            await admit(context)
+            return await work(request, context)
+
+        async def streamed(request: Any, context: Any) -> Any:
+            await admit(context)
+            async for message in work(request, context):
+                yield message
+
+        async def written(request: Any, context: Any) -> None:
+            await admit(context)
+            await work(request, context)
+
+        if not handler.response_streaming:
+            guarded: Any = answered
+        else:
+            guarded = streamed if inspect.isasyncgenfunction(work) else written
+        return getattr(grpc, f"{kind}_rpc_method_handler")(
+            guarded,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
     def _guard(self, method: str, handler: Any) -> Any:
         # Requests are read and decoded here: grpc would tell the caller the decoder's own
@@ -114,8 +156,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         async def guarded(_requests: Any, context: Any) -> Message | bytes:
             began = time.perf_counter()
             try:
+                principal = self._authenticator.admitted(method, context)
                 request = _decoded(await context.read(), decode)
-                caller = _admitted(method, request, context)
+                caller = _accepted(method, request, principal)
                 if _REQUEST_ID in request.DESCRIPTOR.fields_by_name:
                     response = await self._mutated(lambda: handler(request, context), caller)
                 else:
@@ -163,8 +206,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         async def guarded(_requests: Any, context: Any) -> None:
             began = time.perf_counter()
             try:
+                principal = self._authenticator.admitted(method, context)
                 request = _decoded(await context.read(), decode)
-                _admitted(method, request, context)
+                _accepted(method, request, principal)
                 await handler(request, Stream(context))
             except Exception as error:
                 await _abort(method, error, context)
@@ -189,7 +233,7 @@ def _decoded(raw: bytes | object, decode: Callable[[bytes], Message]) -> Message
         raise InvalidArgument(violation) from None
 
 
-def _admitted(method: str, request: Message, context: Any) -> Caller:
+def _accepted(method: str, request: Message, principal: Principal) -> Caller:
     validate(request)
     request_id = getattr(
         request, _REQUEST_ID, ""
@@ -198,10 +242,9 @@ def _admitted(method: str, request: Message, context: Any) -> Caller:
     if request_id:
         request.request_id = request_id  # type: ignore[attr-defined]  # every mutation has one
         body = request.SerializeToString(deterministic=True)
-        digest = hashlib.sha256(method.encode() + b"\0" + body).digest()
-    caller = Caller(
-        principal=_principal(context), method=method, request_id=request_id, digest=digest
-    )
+        # Of whoever makes it, too: nobody gets the answer that somebody else was given.
+        digest = hashlib.sha256("\0".join((method, principal.name, "")).encode() + body).digest()
+    caller = Caller(principal=principal, method=method, request_id=request_id, digest=digest)
     _CALLER.set(caller)
     return caller
 
@@ -211,14 +254,6 @@ def validate(request: Message) -> None:
     violations = violations_of(request)
     if violations:
         raise InvalidArgument(*violations)
-
-
-def _principal(context: Any) -> str:
-    peer = re.sub(r":\d+$", "", context.peer().replace("%5B", "[").replace("%5D", "]"))
-    for key, value in context.invocation_metadata() or ():
-        if key == USER_METADATA and _USER.fullmatch(value):
-            return f"{value} ({peer})"
-    return peer
 
 
 async def _abort(method: str, error: Exception, context: Any) -> None:

@@ -2,15 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.domain.access.listen import Listener
+from tendhost.server.domain.access.roles import Role
 from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.interceptor import RequestInterceptor, validate
+from tendhost.server.rpc.listeners import bind
+from tendhost.server.rpc.services.access import AccessServicer
 from tendhost.server.rpc.services.events import EventServicer
 from tendhost.server.rpc.services.health import HealthServicer
 from tendhost.server.rpc.services.hosts import HostServicer
@@ -22,7 +27,10 @@ from tendhost.server.rpc.services.schedules import ScheduleServicer
 from tendhost.server.rpc.services.selections import SelectionServicer
 from tendhost.server.rpc.services.system import SystemServicer
 from tendhost.server.rpc.streams.event_feed import EventFeed
+from tendhost.server.rpc.tls import TlsFiles
 from tendhost.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
     host_service_pb2,
@@ -52,6 +60,7 @@ SERVICES = tuple(
         (schedule_service_pb2, "ScheduleService"),
         (selection_service_pb2, "SelectionService"),
         (policy_service_pb2, "PolicyService"),
+        (access_service_pb2, "AccessService"),
         (event_service_pb2, "EventService"),
         (system_service_pb2, "SystemService"),
     )
@@ -72,15 +81,31 @@ _OPTIONS = (
 
 
 @asynccontextmanager
-async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
-    """Serve `engine` at `address` ("127.0.0.1:50051", "unix:/path") while the context lasts.
+async def serving(
+    engine: Engine,
+    *,
+    listeners: Sequence[Listener],
+    tls: TlsFiles | None = None,
+    socket_owner: str,
+    open_access: bool = False,
+    certificates: Mapping[str, frozenset[Role]] = MappingProxyType({}),
+) -> AsyncIterator[list[str]]:
+    """Serve `engine` at the addresses of `listeners` while the context lasts.
 
-    Gives the address with the port that was really taken, which matters for port 0. At the end the
-    streams are told to end and calls under way are given GRACE_SECONDS. Raises ConfigurationError
-    when the address cannot be had.
+    Gives the addresses with the ports that were really taken, which matters for port 0. `socket_owner` is the
+    name of whoever uses a unix socket; with `open_access` no call needs a credential; `certificates` are the roles of
+    clients with certificates, by name. At the end the streams are
+    told to end and calls under way are given GRACE_SECONDS. Raises ConfigurationError when an address
+    cannot be had.
     """
     feed = EventFeed(engine.store)
-    interceptor = RequestInterceptor(engine.store)
+    authenticator = Authenticator(
+        tokens=engine.tokens,
+        socket_owner=socket_owner,
+        open_access=open_access,
+        certificates=certificates,
+    )
+    interceptor = RequestInterceptor(engine.store, authenticator)
     server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
@@ -97,11 +122,14 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     )
     policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(engine), server)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
-    system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemServicer(engine), server)
+    access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(engine), server)
+    system_service_pb2_grpc.add_SystemServiceServicer_to_server(
+        SystemServicer(engine, open_access=open_access), server
+    )
     readiness = HealthServicer(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
     add_reflection(server, (*SERVICES, health.SERVICE_NAME))
-    bound = _bound(server, address)
+    bound = bind(server, listeners, tls)
     # The first validation compiles the rules, which takes milliseconds: not at a user's cost.
     validate(host_service_pb2.ListHostsRequest())
     following = asyncio.create_task(feed.run())
@@ -119,17 +147,3 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
         await interceptor.close()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-
-
-def _bound(server: grpc.aio.Server, address: str) -> str:
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
-        port = 0
-    if port == 0:
-        raise ConfigurationError(
-            field="listen", value=address, expected="an address of this machine that is not in use"
-        )
-    if address.startswith("unix:"):
-        return address
-    return f"{address.rpartition(':')[0]}:{port}"

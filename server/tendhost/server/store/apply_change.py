@@ -95,7 +95,8 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     return Written(Committed(revision=revision), numbered, _touched(change))
 
 
-_QUIET = frozenset({"operations", "log", "request", "at", "settles_restoration"})
+_TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})
+_QUIET = _TOKENS | {"operations", "log", "request", "audit", "at", "settles_restoration"}
 
 
 def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
@@ -104,7 +105,10 @@ def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
     (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
     held = {field.name for field in fields(change) if getattr(change, field.name)}
     if held - _QUIET or not all(operation.revision for operation in change.operations):
-        raise ValueError("a change without events holds stored operations and their logs only")
+        raise ValueError(
+            "a change without events holds stored operations, their logs, and tokens only"
+        )
+    _write_tokens(database, change)
     for operation in change.operations:
         quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)
         _replace_operation(database, operation, quiet)
@@ -337,6 +341,18 @@ def _write_named(database: sqlite3.Connection, change: Change, revision: int) ->
         _write_group_policy(database, policy, revision)
     for policy in change.removed_group_policies:
         _remove_group_policy(database, policy)
+    _write_tokens(database, change)
+
+
+def _write_tokens(database: sqlite3.Connection, change: Change) -> None:
+    for token in change.tokens:
+        if database.execute(sql.PUT_TOKEN, rows.token_row(token)).rowcount == 0:
+            raise Conflict(what=f"token {token.id}")
+    for id in change.removed_tokens:
+        if database.execute(sql.DELETE_TOKEN, (id,)).rowcount == 0:
+            raise Conflict(what=f"token {id}")
+    used = ((id, rows.instant(at)) for id, at in change.used_tokens.items())
+    database.executemany(sql.NOTE_TOKEN_USED, used)
 
 
 def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: int) -> None:

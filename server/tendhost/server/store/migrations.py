@@ -246,6 +246,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE hosts ADD COLUMN jump TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX hosts_by_jump ON hosts (jump, name) WHERE jump <> ''",
     ),
+    (
+        "CREATE TABLE tokens (id TEXT PRIMARY KEY, last_used_at BIGINT, document TEXT NOT NULL)",
+        # Mutations without an event reach no revision of their own.
+        "ALTER TABLE audit RENAME TO audit_by_revision",
+        "DROP INDEX audit_by_time",
+        """
+        CREATE TABLE audit (
+            number INTEGER PRIMARY KEY,
+            revision BIGINT NOT NULL,
+            at BIGINT NOT NULL,
+            principal TEXT NOT NULL,
+            method TEXT NOT NULL,
+            subject TEXT NOT NULL
+        )
+        """,
+        """
+        INSERT INTO audit (revision, at, principal, method, subject)
+        SELECT revision, at, principal, method, subject FROM audit_by_revision ORDER BY revision
+        """,
+        "DROP TABLE audit_by_revision",
+        "CREATE INDEX audit_by_time ON audit (at)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -8,6 +8,7 @@ transaction, so that a reader of `revision > cursor` misses nothing.
 
 from typing import Protocol
 
+from tendhost.server.store.protocols.access import TokenStore
 from tendhost.server.store.protocols.commits import CommitStore, ResponseStore
 from tendhost.server.store.protocols.events import EventLog, NotificationCursors
 from tendhost.server.store.protocols.hosts import FleetStore, HostStore, InventoryStore
@@ -34,6 +35,7 @@ class Store(
     SelectionStore,
     ScheduleStore,
     PolicyStore,
+    TokenStore,
     EventLog,
     NotificationCursors,
     StoreHealth,

@@ -1,10 +1,11 @@
 """Arguments and results of a store: changes, pages, cursors, and records that are no values of the domain."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar, cast
 
+from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.group_policy import GroupPolicy
@@ -102,7 +103,7 @@ class Change:
     stored value gets the revision that the change reached.
 
     A change without events reaches no revision, and is of no interest to those who read the event log.
-    It may hold operations that are stored already, with their logs, settle a restoration, and record a
+    It may hold operations that are stored already, with their logs, tokens, settle a restoration, and record a
     request that changed nothing. Such an operation keeps its revision, which is that of its last event,
     and its `quiet_writes` grow by one; a change with events sets them to 0. Both numbers together are
     what compare-and-swap compares.
@@ -129,6 +130,12 @@ class Change:
     group_policies: Sequence[GroupPolicy] = ()
     removed_group_policies: Sequence[GroupPolicy] = ()
     inventories: Sequence[InventoryRecord] = ()
+    tokens: Sequence[Token] = ()
+    """New ones."""
+    removed_tokens: Collection[str] = ()
+    """Ids."""
+    used_tokens: Mapping[str, datetime] = field(default_factory=dict)
+    """When tokens were last used, by id. Of a token that is gone nothing is stored."""
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
     audit: AuditRecord | None = None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tendhost.server.domain import events
+from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.group_policy import GroupPolicy
@@ -39,6 +40,7 @@ _group_policy = Form(GroupPolicy, "policy")
 _plan = Form(PlanOutline, "plan")
 _plan_part = Form(PlanPart, "part of a plan")
 _cursor = Form(NotificationCursor, "notification cursor")
+_token = Form(Token, "token")
 _clock_trust = Form(ClockTrust, "clock")
 _inventory = Form(Inventory, "inventory")
 _pending = Form(Pending, "pending updates")
@@ -76,6 +78,7 @@ _FORMS: Mapping[type, Form[Any]] = {
     GroupPolicy: _group_policy,
     PlanOutline: _plan,
     PlanPart: _plan_part,
+    Token: _token,
     NotificationCursor: _cursor,
     ClockTrust: _clock_trust,
     Inventory: _inventory,
@@ -96,6 +99,7 @@ Stored = (
     | Inventory
     | Pending
     | SavedSelection
+    | Token
     | NotificationCursor
     | ClockTrust
 )
@@ -186,6 +190,17 @@ def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, in
     """The columns of a schedule."""
     text = document(replace(schedule, revision=revision))
     return schedule.name, moment(schedule.next_at), revision, text
+
+
+def token_of(text: str, last_used_at: int | None) -> Token:
+    """A stored token."""
+    token = decoded(_token, "token", text)
+    return replace(token, last_used_at=None if last_used_at is None else at_instant(last_used_at))
+
+
+def token_row(token: Token) -> tuple[str, int | None, str]:
+    """The columns of a token."""
+    return token.id, moment(token.last_used_at), document(replace(token, last_used_at=None))
 
 
 def selection_of(text: str) -> SavedSelection:

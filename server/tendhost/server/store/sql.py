@@ -258,6 +258,13 @@ UPDATE_GROUP_POLICY = """
 DELETE_GROUP_POLICY = "DELETE FROM group_policies WHERE host_group = ?1 AND revision = ?2"
 ALL_GROUP_POLICIES = "SELECT document FROM group_policies ORDER BY host_group"
 
+PUT_TOKEN = """
+    INSERT INTO tokens (id, last_used_at, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING
+"""  # noqa: S105  # the statement, no secret
+NOTE_TOKEN_USED = "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1"  # noqa: S105  # the statement
+DELETE_TOKEN = "DELETE FROM tokens WHERE id = ?1"  # noqa: S105  # the statement
+ALL_TOKENS = "SELECT document, last_used_at FROM tokens ORDER BY id"
+
 INSERT_EVENT = """
     INSERT INTO events (revision, at, kind, host, operation, rollout, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -340,7 +347,7 @@ PRUNE_REQUESTS = """
         SELECT id FROM requests WHERE revision < ?1 ORDER BY revision LIMIT ?2
     )
 """
-PRUNE_AUDIT = f"DELETE FROM audit WHERE revision IN ({_oldest('audit', 'revision', 'at')})"  # noqa: S608
+PRUNE_AUDIT = f"DELETE FROM audit WHERE number IN ({_oldest('audit', 'number', 'at')})"  # noqa: S608
 
 _LAST = "\U0010ffff"
 

@@ -17,6 +17,7 @@ from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.store import apply_change, pruning, rows, sql
 from tendhost.server.store.database import LOG_ID, open_for_writing, take_lock
 from tendhost.server.store.event_cache import RecentEvents
+from tendhost.server.store.reads.access import AccessReads
 from tendhost.server.store.reads.hosts import HostReads
 from tendhost.server.store.reads.operations import OperationReads
 from tendhost.server.store.reads.policies import PolicyReads
@@ -44,7 +45,7 @@ async def open_store(path: Path) -> "SqliteStore":
         return store
 
 
-class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads):
+class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessReads):
     """See Store and the protocols that it is composed of: each method has its meaning there."""
 
     def __init__(self, path: Path, database: sqlite3.Connection, lock: int) -> None:

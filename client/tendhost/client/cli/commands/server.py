@@ -26,6 +26,10 @@ def info(context: typer.Context) -> None:
             print_line(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
             )
+            if found.open_access:
+                print_line(
+                    "no credential is needed: everyone who reaches the server may do everything"
+                )
             if found.pruning_problem:
                 print_line(found.pruning_problem)
             if found.event_loop_lag is not None:

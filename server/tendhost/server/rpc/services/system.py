@@ -24,7 +24,8 @@ class SystemServiceStore(EventLog, HostStore, Protocol):
 class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     """Reports on the server itself."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, open_access: bool) -> None:
+        self._open_access = open_access
         self._store: SystemServiceStore = engine.store
         self._notifier = engine.notifier
         self._pruner = engine.pruner
@@ -42,6 +43,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             oldest_revision=bounds.oldest,
             host_count=await self._count_hosts(),
             store_problem=self._store_watch.problem,
+            open_access=self._open_access,
             notifications=map(_target, self._notifier.delivery_status),
             pruning_problem=self._pruner.held_up,
             event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),

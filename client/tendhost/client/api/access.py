@@ -1,0 +1,56 @@
+"""Calls about access: who the client is, and tokens."""
+
+from collections.abc import AsyncGenerator, Iterable
+from datetime import datetime
+
+from tendhost.client.convert import access as convert_access
+from tendhost.client.convert.enums import timestamp
+from tendhost.client.models.access import Caller, NewToken, Role, Token
+from tendhost.client.transport import Connected, new_request_id
+from tendhost.v1 import access_service_pb2 as pb
+from tendhost.v1.access_service_pb2_grpc import AccessServiceStub
+
+
+class AccessCalls(Connected):
+    """Who calls, and the tokens by which callers are known."""
+
+    @property
+    def _access(self) -> AccessServiceStub:
+        return AccessServiceStub(self._transport.calls)
+
+    async def caller(self) -> Caller:
+        """Who this client is to the server, and what it may do. Raises Unauthenticated."""
+        response = await self._transport.call(self._access.GetCaller, pb.GetCallerRequest())
+        return convert_access.caller(response)
+
+    async def create_token(
+        self,
+        principal: str,
+        roles: Iterable[Role],
+        *,
+        description: str = "",
+        expires_at: datetime | None = None,
+    ) -> NewToken:
+        """Issue a token; its text is in the answer, and nowhere else. Raises InvalidRequest."""
+        request = pb.CreateTokenRequest(
+            principal=principal,
+            description=description,
+            roles=[convert_access.ROLE_NUMBERS[role] for role in roles],
+            expires_at=None if expires_at is None else timestamp(expires_at),
+            request_id=new_request_id(),
+        )
+        response = await self._transport.call(self._access.CreateToken, request)
+        return NewToken(token=convert_access.token(response.token), text=response.text)
+
+    async def tokens(self, *, page_size: int = 50) -> AsyncGenerator[Token, None]:
+        """Tokens, sorted by id; pages are loaded when needed."""
+        request = pb.ListTokensRequest(page_size=page_size)
+        async for page in self._transport.pages(self._access.ListTokens, request):
+            for found in page.tokens:
+                yield convert_access.token(found)
+
+    async def delete_token(self, id: str) -> Token:
+        """Revoke a token. Raises NotFound."""
+        request = pb.DeleteTokenRequest(id=id, request_id=new_request_id())
+        response = await self._transport.call(self._access.DeleteToken, request)
+        return convert_access.token(response.token)

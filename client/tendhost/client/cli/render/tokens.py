@@ -1,0 +1,27 @@
+"""Tokens, formatted for people."""
+
+from collections.abc import Sequence
+
+from tendhost.client import Token
+from tendhost.client.cli.console import draw, say, say_incomplete, table
+from tendhost.client.cli.formatting import ago
+
+
+def tokens(found: Sequence[Token]) -> None:
+    """Tokens, by id."""
+    if not found:
+        say("no tokens")
+        return
+    rows = (
+        (
+            token.id,
+            token.principal,
+            ", ".join(token.roles),
+            f"{token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "never",
+            ago(token.last_used_at) if token.last_used_at else "never",
+            token.description,
+        )
+        for token in found
+    )
+    draw(table(("ID", "PRINCIPAL", "ROLES", "EXPIRES", "LAST USED", "DESCRIPTION"), rows))
+    say_incomplete(*((token.id, token.incomplete) for token in found))

@@ -1,0 +1,136 @@
+"""Connections: which server is meant, how calls to it are secured, and which credential goes with them."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import grpc
+
+from tendhost.client.contexts import Contexts
+from tendhost.client.errors import InvalidRequest
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+SERVER_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "TENDHOST_SERVER", "TENDHOST_TOKEN", "TENDHOST_CA"
+_TLS_PREFIXES = ("tls://", "mtls://")
+_SOCKET = "tendhostd.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A server, and what is needed to call it."""
+
+    server: str
+    """HOST:PORT (TLS unless it is a loopback address), tls://HOST:PORT, or unix:/path."""
+    token: str = field(default="", repr=False)
+    """A bearer token; empty: none is sent."""
+    ca: str = ""
+    """Path of the certificates of the CAs that the server's may come from; empty: those of the system."""
+    certificate: str = ""
+    """Path of a client certificate, for servers that ask for one."""
+    key: str = ""
+    """Path of its private key."""
+
+    @property
+    def target(self) -> str:
+        """The server as gRPC takes it."""
+        for prefix in _TLS_PREFIXES:
+            if self.server.startswith(prefix):
+                return self.server.removeprefix(prefix)
+        return self.server
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether calls go through TLS: to other machines always, for a token must not be read on the way."""
+        if self.server.startswith("unix:"):
+            return False
+        return bool(
+            self.server.startswith(_TLS_PREFIXES) or self.ca or not _is_loopback(self.server)
+        )
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """For the channel; None: it is not encrypted. Raises InvalidRequest where a file cannot be used."""
+        if not self.encrypted:
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=_pem(self.ca, "ca", "CERTIFICATE"),
+            private_key=_pem(self.key, "key", "PRIVATE KEY"),
+            certificate_chain=_pem(self.certificate, "certificate", "CERTIFICATE"),
+        )
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with each call. Raises InvalidRequest for a token that cannot be sent."""
+        if not self.token:
+            return ()
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise InvalidRequest("token: it holds spaces or letters that no token has")
+        return (("authorization", f"Bearer {self.token}"),)
+
+
+def default_connection(
+    environment: Mapping[str, str], contexts: Contexts, *, server: str = ""
+) -> Connection:
+    """The server that is meant by somebody who says nothing, or only `server`.
+
+    TENDHOST_SERVER, TENDHOST_TOKEN and TENDHOST_CA beat the current context, which beats the unix socket of a
+    server on this machine, which beats DEFAULT_TARGET. Token and CA of a context go to its own server only.
+    """
+    named = server or environment.get(SERVER_VARIABLE, "")
+    current = contexts.current
+    if current is not None and named in ("", current.server):
+        found = Connection(
+            server=current.server,
+            token=current.token,
+            ca=current.ca,
+            certificate=current.certificate,
+            key=current.key,
+        )
+    else:
+        found = Connection(server=named or _own_socket(environment) or DEFAULT_TARGET)
+    return replace(
+        found,
+        token=environment.get(TOKEN_VARIABLE) or found.token,
+        ca=environment.get(CA_VARIABLE) or found.ca,
+    )
+
+
+def _own_socket(environment: Mapping[str, str]) -> str:
+    """The unix socket of a server that this user may use; empty: there is none."""
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    state = environment.get("XDG_STATE_HOME", "")
+    folders = (
+        *([Path(runtime) / "tendhost"] if Path(runtime).is_absolute() else []),
+        Path("/run/tendhost"),
+        (Path(state) if Path(state).is_absolute() else Path.home() / ".local/state") / "tendhost",
+    )
+    for folder in folders:
+        try:
+            if (folder / _SOCKET).is_socket():
+                return f"unix:{folder / _SOCKET}"
+        except PermissionError:
+            continue  # somebody else's
+    return ""
+
+
+def _is_loopback(server: str) -> bool:
+    host = server.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _pem(path: str, what: str, kind: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        content = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{what}: {path!r} cannot be read: {error.strerror}") from error
+    if f"{kind}-----".encode() not in content:
+        found = "a private key" if b"PRIVATE KEY-----" in content else "something else"
+        wanted = "a private key" if kind == "PRIVATE KEY" else "a certificate"
+        raise InvalidRequest(f"{what}: {path!r} is {found}, expected {wanted} in PEM form")
+    return content

@@ -1,0 +1,38 @@
+"""Conversion of callers and tokens."""
+
+from tendhost.client.convert.enums import enum_names, instant, numbers, reading
+from tendhost.client.models.access import Caller, CredentialKind, Role, Token
+from tendhost.v1 import access_service_pb2 as pb
+
+_ROLES = enum_names(Role, pb.Role)
+ROLE_NUMBERS = numbers(_ROLES)
+_role = reading(_ROLES, Role.UNRECOGNIZED)
+_credential_kind = reading(
+    enum_names(CredentialKind, pb.CredentialKind), CredentialKind.UNRECOGNIZED
+)
+
+
+def caller(message: pb.GetCallerResponse) -> Caller:
+    """Who the client is to the server."""
+    return Caller(
+        principal=message.principal,
+        credential_kind=_credential_kind(message.credential_kind),
+        credential_id=message.credential_id,
+        roles=tuple(map(_role, message.roles)),
+        address=message.address,
+    )
+
+
+def token(message: pb.Token) -> Token:
+    """A token."""
+    return Token(
+        id=message.id,
+        principal=message.principal,
+        description=message.description,
+        roles=tuple(map(_role, message.roles)),
+        created_at=instant(message, "created_at"),
+        created_by=message.created_by,
+        expires_at=instant(message, "expires_at"),
+        last_used_at=instant(message, "last_used_at"),
+        incomplete=message.incomplete,
+    )

@@ -1,0 +1,67 @@
+"""Callers, their roles, and tokens."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a credential permits."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    ADMIN = "admin"
+    UNRECOGNIZED = "unrecognized"
+    """One that this client does not know."""
+
+
+class CredentialKind(StrEnum):
+    """How a caller has shown who it is."""
+
+    NONE = "none"
+    """Not at all; the server asks for no credential."""
+    SOCKET = "socket"
+    TOKEN = "token"  # noqa: S105  # the kind, no secret
+    CERTIFICATE = "certificate"
+    UNRECOGNIZED = "unrecognized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who the client is to the server."""
+
+    principal: str
+    """Name in events and in lists of approvers; empty: the caller has none."""
+    credential_kind: CredentialKind
+    credential_id: str
+    """Id of the token, or serial number of the certificate."""
+    roles: tuple[Role, ...]
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Token that the server has issued."""
+
+    id: str
+    principal: str
+    description: str
+    roles: tuple[Role, ...]
+    created_at: datetime | None
+    created_by: str
+    expires_at: datetime | None
+    """None: it does not expire."""
+    last_used_at: datetime | None
+    """None: it was never used."""
+    incomplete: str = ""
+    """Why this value does not show everything that the server stores; empty: it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """Token that was just created, with its text, which is shown this once."""
+
+    token: Token
+    text: str = field(repr=False)
+    """Empty: the answer to the creation was lost; delete the token and create another one."""

@@ -1,0 +1,49 @@
+"""List what each role may call in docs/access.md from the table in the code; `--check` finds drift."""
+
+import sys
+from pathlib import Path
+
+from tendhost.server.domain.access.roles import CallPermission, Role, permitted
+from tendhost.server.rpc.permissions import PERMISSIONS
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "access.md"
+BEGIN, END = "<!-- begin of the generated table -->\n", "<!-- end of the generated table -->\n"
+
+
+def listing() -> str:
+    """The table of every method and every role."""
+    roles = tuple(Role)
+    lines = [
+        f"| method | {' | '.join(roles)} |",
+        f"| --- | {' | '.join('---' for _ in roles)} |",
+    ]
+    for method, needs in PERMISSIONS.items():
+        name = method.removeprefix("/").removeprefix("tendhost.v1.").replace("/", ".")
+        if needs is CallPermission.NOTHING:
+            cells = ["everybody"] * len(roles)
+        else:
+            cells = ["yes" if permitted(needs, {role}) else "" for role in roles]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page, with the table of now."""
+    before, _, rest = TARGET.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{listing()}{END}{after}"
+
+
+def main() -> int:
+    """Write the page, or with --check compare it with the code."""
+    if "--check" not in sys.argv[1:]:
+        TARGET.write_text(page(), encoding="utf-8")
+        return 0
+    if TARGET.read_text(encoding="utf-8") == page():
+        return 0
+    print(f"{TARGET.name} is not what the code says: make protos", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""X.509 certificates: a private CA for small fleets, what a certificate says, and whether its key fits it."""
+
+import ipaddress
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_YEARS = timedelta(days=3650)
+LEAF_DAYS = timedelta(days=397)
+"""Browsers and Apple's libraries refuse server certificates of more than 398 days."""
+_BACKDATED = timedelta(minutes=5)
+"""So that a certificate is valid at once on machines whose clocks are behind."""
+
+CA, CA_KEY = "ca.pem", "ca.key"
+SERVER, SERVER_KEY = "server.pem", "server.key"
+
+
+class CertificateProblem(Exception):
+    """A file that holds no usable certificate or key, or that cannot be written: which, and why."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateInfo:
+    """What a certificate says."""
+
+    path: Path
+    subject: str
+    names: tuple[str, ...]
+    """Names and addresses that it is for."""
+    issuer: str
+    authority: bool
+    """Whether it is a CA's."""
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientNames:
+    """Whose the certificate of a client is."""
+
+    names: tuple[str, ...]
+    """In its subject alternative name."""
+    serial: str
+    """In hexadecimal digits."""
+
+
+def make_authority(folder: Path, *, now: datetime) -> None:
+    """Make a CA in `folder`, whose key never leaves it. Raises CertificateProblem, also if there is one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tendhost private CA")])
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    certificate = (
+        _builder(name, name, key.public_key(), now=now, lifetime=CA_YEARS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(folder / CA_KEY, _pem_of_key(key), replace=False)
+    _write(folder / CA, certificate.public_bytes(serialization.Encoding.PEM), replace=False)
+
+
+def issue_server(folder: Path, names: Sequence[str], *, now: datetime) -> None:
+    """Issue a server certificate for these names and addresses, in place of the former. Raises CertificateProblem."""
+    _issue(
+        folder,
+        (SERVER, SERVER_KEY),
+        subject=names[0],
+        names=names,
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+        now=now,
+    )
+
+
+def issue_client(folder: Path, name: str, *, now: datetime) -> tuple[Path, Path]:
+    """Issue a client certificate for `name`; gives the paths of certificate and key. Raises CertificateProblem."""
+    files = (f"client-{name}.pem", f"client-{name}.key")
+    _issue(
+        folder,
+        files,
+        subject=name,
+        names=(name,),
+        usage=ExtendedKeyUsageOID.CLIENT_AUTH,
+        now=now,
+    )
+    return folder / files[0], folder / files[1]
+
+
+def info_of(path: Path) -> CertificateInfo:
+    """What the first certificate in `path` says. Raises CertificateProblem."""
+    certificate = _certificate(path)
+    try:
+        authority = bool(
+            certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        )
+    except x509.ExtensionNotFound:
+        authority = False
+    return CertificateInfo(
+        path=path,
+        subject=certificate.subject.rfc4514_string(),
+        names=_names(certificate),
+        issuer=certificate.issuer.rfc4514_string(),
+        authority=authority,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def require_pair(certificate: Path, key: Path) -> CertificateInfo:
+    """Raise CertificateProblem unless the two belong together and nobody but the owner may read the key."""
+    found = _certificate(certificate)
+    if _key(key).public_key() != found.public_key():
+        raise CertificateProblem(key, f"it is not the key of {certificate}")
+    return info_of(certificate)
+
+
+def client_names(pem: bytes) -> ClientNames:
+    """What tells whose the certificate of a client is. Raises ValueError for what is no certificate."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    return ClientNames(names=_names(certificate), serial=f"{certificate.serial_number:x}")
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The names and addresses in the subject alternative name: none where there is none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in names)
+
+
+def _issue(
+    folder: Path,
+    files: tuple[str, str],
+    *,
+    subject: str,
+    names: Sequence[str],
+    usage: x509.ObjectIdentifier,
+    now: datetime,
+) -> None:
+    authority, authority_key = _certificate(folder / CA), _key(folder / CA_KEY)
+    key = ec.generate_private_key(ec.SECP256R1())
+    try:
+        wanted = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])])
+        alternatives = x509.SubjectAlternativeName(list(_general_names(names)))
+    except ValueError as error:
+        raise CertificateProblem(folder / files[0], f"invalid name: {error}") from error
+    certificate = (
+        _builder(wanted, authority.subject, key.public_key(), now=now, lifetime=LEAF_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(alternatives, critical=False)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+            critical=False,
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    _write(folder / files[1], _pem_of_key(key), replace=True)
+    _write(folder / files[0], certificate.public_bytes(serialization.Encoding.PEM), replace=True)
+
+
+def _general_names(names: Iterable[str]) -> Iterable[x509.GeneralName]:
+    for name in names:
+        try:
+            yield x509.IPAddress(ipaddress.ip_address(name))
+        except ValueError:
+            yield x509.DNSName(name)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    *,
+    now: datetime,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    raw = _read(path)
+    if b"PRIVATE KEY-----" in raw and b"-----BEGIN CERTIFICATE-----" not in raw:
+        raise CertificateProblem(path, "it is a private key, and a certificate is expected")
+    try:
+        return x509.load_pem_x509_certificate(raw)
+    except ValueError as error:
+        raise CertificateProblem(path, f"it holds no certificate in PEM form ({error})") from error
+
+
+def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+    raw = _read(path)
+    if path.stat().st_mode & 0o077:
+        raise CertificateProblem(path, f"others may read it; run: chmod 600 {path}")
+    if b"-----BEGIN CERTIFICATE-----" in raw and b"PRIVATE KEY-----" not in raw:
+        raise CertificateProblem(path, "it is a certificate, and a private key is expected")
+    try:
+        key = serialization.load_pem_private_key(raw, password=None)
+    except TypeError as error:
+        raise CertificateProblem(path, "it has a passphrase; store it without one") from error
+    except ValueError as error:
+        raise CertificateProblem(path, f"it holds no private key in PEM form ({error})") from error
+    return key  # type: ignore[return-value]  # other kinds of keys have the same methods
+
+
+def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateProblem(path, f"it cannot be read ({error.strerror})") from error
+
+
+def _write(path: Path, content: bytes, *, replace: bool) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    if not replace and path.exists():
+        raise CertificateProblem(path, "it is there already, and is not replaced")
+    new = path.with_name(f"{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        new.replace(path)
+    except OSError as error:
+        raise CertificateProblem(path, f"it cannot be written ({error.strerror})") from error

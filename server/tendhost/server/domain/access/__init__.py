@@ -1,0 +1,1 @@
+"""Access: who calls, with which credential, and what a caller may do."""

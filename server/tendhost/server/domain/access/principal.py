@@ -1,0 +1,35 @@
+"""Principals: who makes a call, by which credential it is known, and what it may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tendhost.server.domain.access.roles import Role
+
+
+class CredentialKind(StrEnum):
+    """How a caller has shown who it is."""
+
+    NONE = "none"
+    """Not at all: the server asks for no credential, and the name is what the client says."""
+    SOCKET = "socket"
+    """By access to the server's unix socket, which only its owner and root have."""
+    TOKEN = "token"  # noqa: S105  # the kind, no secret
+    CERTIFICATE = "certificate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who makes a call."""
+
+    name: str
+    """By which it is known in events, audit records and lists of approvers. Empty: it has no name."""
+    kind: CredentialKind
+    credential: str = ""
+    """Id of the token, or serial number of the certificate; empty for other kinds."""
+    roles: frozenset[Role]
+    address: str
+    """Where the call comes from, as gRPC names it without the port: "ipv4:192.0.2.7", "unix:"."""
+
+    def __str__(self) -> str:
+        """As events and audit records name it: "ci (ipv4:192.0.2.7)"."""
+        return f"{self.name} ({self.address})" if self.name else self.address

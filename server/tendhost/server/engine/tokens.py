@@ -1,0 +1,157 @@
+"""Bearer tokens: created, listed and deleted by admins, and recognised in calls."""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.access.tokens import Token, TokenMalformed, digest_of, id_of, mint
+from tendhost.server.domain.request_errors import (
+    CredentialInvalid,
+    FieldViolation,
+    InvalidArgument,
+    TokenNotFound,
+)
+from tendhost.server.engine.requests import MutationContext
+from tendhost.server.engine.waiting import CEILING, repeat_every
+from tendhost.server.store.protocols.access import TokenStore
+from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.records import Change, Page
+
+logger = logging.getLogger(__name__)
+
+_USED_APART = timedelta(minutes=1)
+"""The last use of a token is noted no more often than this: a call must not cost a write."""
+CREDENTIAL = "token"
+
+
+class IssuedTokenStore(TokenStore, CommitStore, Protocol):
+    """Tokens, and changes of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """A token that was just created."""
+
+    token: Token
+    text: str
+    """What its user presents; it is stored nowhere, and cannot be shown again."""
+
+
+class Tokens:
+    """Every token. They are kept in memory, since every call looks for one."""
+
+    def __init__(
+        self,
+        *,
+        store: IssuedTokenStore,
+        clock: Clock,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._random = random
+        self._tokens: Mapping[str, Token] = {}
+        self._used: dict[str, datetime] = {}
+        """Uses that are not stored yet."""
+
+    async def load(self) -> None:
+        """Read the stored tokens. Call this before anything else. Raises StoreUnavailable."""
+        self._tokens = {token.id: token for token in await self._store.tokens()}
+
+    async def keep(self) -> None:
+        """Store when tokens were used, and read all of them again, every CEILING until cancelled."""
+        await self._clock.sleep(CEILING)
+        failed = "the last use of tokens was not stored"
+        await repeat_every(
+            CEILING, self._store_uses, clock=self._clock, logger=logger, failed=failed
+        )
+
+    async def _store_uses(self) -> None:
+        used, self._used = self._used, {}
+        if used:
+            try:
+                await self._store.commit(Change(events=(), used_tokens=used, at=self._clock.now()))
+            except BaseException:
+                self._used = used | self._used
+                raise
+        await self.load()
+
+    def recognised(self, text: str) -> Token:
+        """The token that `text` is. Raises CredentialInvalid: it is none, is deleted, or has expired."""
+        now = self._clock.now()
+        try:
+            token = self._tokens.get(id_of(text))
+        except TokenMalformed as error:
+            raise CredentialInvalid(credential=CREDENTIAL, problem=str(error)) from None
+        if token is None or not token.matches(text):
+            problem = "this server has no such token: it was deleted, or is another server's"
+            raise CredentialInvalid(credential=CREDENTIAL, problem=problem)
+        if token.expired(now):
+            problem = f"it expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+            raise CredentialInvalid(credential=CREDENTIAL, problem=problem)
+        former = self._used.get(token.id, token.last_used_at)
+        if former is None or abs(now - former) >= _USED_APART:
+            self._used[token.id] = now
+        return token
+
+    def page(self, *, after: str = "", limit: int) -> Page[Token]:
+        """Tokens whose id follows `after`, ordered by id; at most `limit`."""
+        ids = sorted(id for id in self._tokens if id > after)
+        return Page(
+            rows=tuple(self._with_use(self._tokens[id]) for id in ids[:limit]),
+            more=len(ids) > limit,
+        )
+
+    def _with_use(self, token: Token) -> Token:
+        return replace(token, last_used_at=self._used.get(token.id, token.last_used_at))
+
+    async def create(
+        self,
+        *,
+        principal: str,
+        description: str,
+        roles: tuple[Role, ...],
+        expires_at: datetime | None,
+        call: MutationContext[NewToken],
+    ) -> NewToken:
+        """Issue a new token. Raises InvalidArgument (it has expired already), AlreadyProcessed.
+
+        A repeated request gets the answer of the first, without the text, which nobody stores.
+        """
+        now = self._clock.now()
+        if expires_at is not None and expires_at <= now:
+            words = f"must be in the future, which {expires_at:%Y-%m-%d %H:%M:%S} UTC is not"
+            raise InvalidArgument(FieldViolation(field="expires_at", description=words))
+        id, text = mint(self._random)
+        token = Token(
+            id=id,
+            principal=principal,
+            description=description,
+            roles=roles,
+            digest=digest_of(text),
+            created_at=now,
+            created_by=call.principal,
+            expires_at=expires_at,
+        )
+        made = NewToken(token=token, text=text)
+        change = Change(events=(), tokens=(token,), at=now)
+        await call.commit(self._store, change, lambda _: made, subject=id)
+        self._tokens = {**self._tokens, id: token}
+        logger.info("a token was created", extra={"token": id, "by": call.principal})
+        return made
+
+    async def delete(self, id: str, call: MutationContext[Token]) -> Token:
+        """Revoke a token; calls that are under way go on. Raises TokenNotFound, AlreadyProcessed."""
+        token = self._tokens.get(id)
+        if token is None:
+            raise TokenNotFound(token=id)
+        change = Change(events=(), removed_tokens=(id,), at=self._clock.now())
+        await call.commit(self._store, change, lambda _: token, subject=id)
+        self._tokens = {other: kept for other, kept in self._tokens.items() if other != id}
+        logger.info("a token was deleted", extra={"token": id, "by": call.principal})
+        return token

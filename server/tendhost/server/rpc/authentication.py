@@ -1,0 +1,136 @@
+"""Who makes a call: the credential that came with it, and the principal that it stands for."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from tendhost.server.certificates import ClientNames, client_names
+from tendhost.server.domain.access.principal import CredentialKind, Principal
+from tendhost.server.domain.access.roles import CallPermission, Role, permitted, roles_with
+from tendhost.server.domain.access.tokens import Token
+from tendhost.server.domain.request_errors import (
+    CredentialInvalid,
+    CredentialMissing,
+    PermissionMissing,
+)
+from tendhost.server.rpc.permissions import PERMISSIONS
+
+AUTHORIZATION_METADATA = "authorization"
+"""RFC 6750: "Bearer ", and the token."""
+USER_METADATA = "tendhost-user"
+"""A name that a client gives itself, for the record, where the server asks for no credential."""
+_USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+_ADMIN = frozenset({Role.ADMIN})
+
+
+class TokenCheck(Protocol):
+    """What recognises tokens."""
+
+    def recognised(self, text: str) -> Token:
+        """The token that `text` is. Raises CredentialInvalid."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticator:
+    """Names the principal of each call, and refuses what it may not call."""
+
+    tokens: TokenCheck
+    socket_owner: str
+    """The name of whoever runs the server, and with it owns its unix socket."""
+    certificates: Mapping[str, frozenset[Role]]
+    """The roles of clients with certificates, by a name in the certificate."""
+    open_access: bool = False
+    """Whether no credential is asked for: everybody who reaches the server is an admin."""
+
+    def admitted(self, method: str, context: Any) -> Principal:
+        """The principal of a call of `method`.
+
+        Raises CredentialMissing, CredentialInvalid, and PermissionMissing where its roles do not permit the call
+        or nobody may make it.
+        """
+        permission = PERMISSIONS.get(method)
+        if permission is CallPermission.NOTHING:
+            return Principal(
+                name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
+            )
+        principal = self._principal(context)
+        if permission is None or not permitted(permission, principal.roles):
+            raise PermissionMissing(
+                principal=principal.name or principal.address,
+                method=method.rpartition("/")[2],
+                roles=tuple(sorted(principal.roles)),
+                needed=() if permission is None else roles_with(permission),
+            )
+        return principal
+
+    def _principal(self, context: Any) -> Principal:
+        metadata = context.invocation_metadata() or ()
+        address = _address(context)
+        given = [value for key, value in metadata if key == AUTHORIZATION_METADATA]
+        if given:
+            token = self.tokens.recognised(_bearer(given))
+            return Principal(
+                name=token.principal,
+                kind=CredentialKind.TOKEN,
+                credential=token.id,
+                roles=frozenset(token.roles),
+                address=address,
+            )
+        shown = context.auth_context().get("x509_pem_cert")
+        if shown:
+            return self._of_certificate(shown[0], address)
+        if self.open_access:
+            return Principal(
+                name=_claimed(metadata), kind=CredentialKind.NONE, roles=_ADMIN, address=address
+            )
+        if address == "unix:":
+            return Principal(
+                name=self.socket_owner, kind=CredentialKind.SOCKET, roles=_ADMIN, address=address
+            )
+        raise CredentialMissing
+
+    def _of_certificate(self, pem: bytes, address: str) -> Principal:
+        """gRPC has verified that its CA is ours and that it is valid now."""
+        shown = _shown(pem)
+        for name in shown.names:
+            if name in self.certificates:
+                return Principal(
+                    name=name,
+                    kind=CredentialKind.CERTIFICATE,
+                    credential=shown.serial,
+                    roles=self.certificates[name],
+                    address=address,
+                )
+        names = ", ".join(shown.names) or "none"
+        problem = f"no [[client_certificate]] of the server's configuration has one of its names ({names})"
+        raise CredentialInvalid(credential="client certificate", problem=problem)
+
+
+@lru_cache(maxsize=1024)
+def _shown(pem: bytes) -> ClientNames:
+    return client_names(pem)
+
+
+def _bearer(given: Sequence[Any]) -> str:
+    match = _BEARER.fullmatch(given[0]) if isinstance(given[0], str) else None
+    if match is None or len(given) > 1:
+        problem = "the metadata 'authorization' must be given once, in the form 'Bearer TOKEN'"
+        raise CredentialInvalid(credential="token", problem=problem)
+    return match[1]
+
+
+def _claimed(metadata: Sequence[tuple[str, Any]]) -> str:
+    """The name that the client gives itself; empty: none, or one that is no name."""
+    names = (value for key, value in metadata if key == USER_METADATA)
+    return next((str(name) for name in names if _USER.fullmatch(str(name))), "")
+
+
+def _address(context: Any) -> str:
+    """Where a call comes from, without the port, which says nothing of whose call it is."""
+    peer = context.peer().replace("%5B", "[").replace("%5D", "]")
+    # A client's unix socket may have a name of its own, which the client chooses.
+    return "unix:" if peer.startswith("unix:") else re.sub(r":\d+$", "", peer)

@@ -1,0 +1,62 @@
+"""Messages of callers and tokens."""
+
+from datetime import UTC, datetime
+
+from tendhost.server.domain.access.principal import CredentialKind, Principal
+from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.access.tokens import Token
+from tendhost.server.domain.bounds import text
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
+from tendhost.server.rpc.convert.common import numbers, timestamp
+from tendhost.server.rpc.convert.whole import whole
+from tendhost.v1 import access_service_pb2 as pb
+
+ROLE = numbers(Role, pb.Role)
+CREDENTIAL_KIND = numbers(CredentialKind, pb.CredentialKind)
+_ROLES = {number: role for role, number in ROLE.items()}
+
+
+def roles_of(request: pb.CreateTokenRequest) -> tuple[Role, ...]:
+    """The roles that a request names, the least powerful first."""
+    return tuple(sorted((_ROLES[number] for number in request.roles), key=list(Role).index))
+
+
+def expiry_of(request: pb.CreateTokenRequest) -> datetime | None:
+    """When a new token is to expire; None: never. Raises InvalidArgument."""
+    if not request.HasField("expires_at"):
+        return None
+    try:
+        return request.expires_at.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        violation = FieldViolation("expires_at", "must be a time in the years 1 to 9999")
+        raise InvalidArgument(violation) from None
+
+
+def caller_message(principal: Principal) -> pb.GetCallerResponse:
+    """A caller as it is told who it is."""
+    return pb.GetCallerResponse(
+        principal=principal.name,
+        credential_kind=CREDENTIAL_KIND[principal.kind],
+        credential_id=principal.credential,
+        roles=[ROLE[role] for role in Role if role in principal.roles],
+        address=principal.address,
+    )
+
+
+def _unread_token(token: Token | str, why: str) -> pb.Token:
+    return pb.Token(id=text(token if isinstance(token, str) else token.id), incomplete=why)
+
+
+@whole(_unread_token)
+def token_message(token: Token) -> pb.Token:
+    """A token as admins see it."""
+    return pb.Token(
+        id=token.id,
+        principal=token.principal,
+        description=token.description,
+        roles=[ROLE[role] for role in token.roles],
+        created_at=timestamp(token.created_at),
+        created_by=token.created_by,
+        expires_at=timestamp(token.expires_at),
+        last_used_at=timestamp(token.last_used_at),
+    )

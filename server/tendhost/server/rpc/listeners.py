@@ -1,0 +1,88 @@
+"""The addresses that the server listens on: unix sockets and loopback in plain text, everything else with TLS."""
+
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+from tendhost.server.domain.access.listen import Listener, Security
+from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.rpc.tls import TlsFiles
+
+
+def bind(server: grpc.aio.Server, listeners: Sequence[Listener], tls: TlsFiles | None) -> list[str]:
+    """Bind `server` to every address; gives them with the ports that were really taken.
+
+    Raises ConfigurationError where an address cannot be had, or certificates cannot be used.
+    """
+    return [_bound(server, listener, tls) for listener in listeners]
+
+
+def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None) -> str:
+    try:
+        if listener.security is Security.SOCKET:
+            return _bound_socket(server, listener)
+        if listener.security is Security.PLAIN:
+            port = server.add_insecure_port(listener.address)
+        else:
+            if tls is None:
+                raise ConfigurationError(
+                    field="listen", value=listener.address, expected="TLS, which is not configured"
+                )
+            port = server.add_secure_port(
+                listener.address, tls.credentials(clients=listener.security is Security.MUTUAL_TLS)
+            )
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise _not_to_be_had(listener)
+    return f"{listener.prefix}{listener.address.rpartition(':')[0]}:{port}"
+
+
+def _bound_socket(server: grpc.aio.Server, listener: Listener) -> str:
+    """Bind a unix socket that only its owner may use. Its folder is made where it is missing, for the owner only."""
+    path = Path(listener.address.removeprefix("unix:"))
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_stale(path, listener)
+    except OSError as error:
+        raise ConfigurationError(
+            field="listen", value=listener.address, expected=f"a folder to write to ({error})"
+        ) from error
+    # The mode of a socket is that of its creation: changed later, it would be open to others for a moment.
+    former = os.umask(0o177)
+    try:
+        bound = server.add_insecure_port(listener.address)
+    finally:
+        os.umask(former)
+    if bound == 0:
+        raise _not_to_be_had(listener)
+    return listener.address
+
+
+def _remove_stale(path: Path, listener: Listener) -> None:
+    """Remove a socket that a killed server left. Raises ConfigurationError where something else is there."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise _not_to_be_had(listener)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise _not_to_be_had(listener)
+
+
+def _not_to_be_had(listener: Listener) -> ConfigurationError:
+    return ConfigurationError(
+        field="listen",
+        value=listener.address,
+        expected="an address of this machine that is not in use",
+    )

@@ -1,0 +1,131 @@
+"""`tendhost login`, `whoami`, `token …` and `context …` against a mock server."""
+
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tendhost.v1 import access_service_pb2 as pb
+from tests.contract.client.mock_server import Refused
+
+TEXT = "tend_0123456789ab_secret_000000"
+CI = pb.GetCallerResponse(
+    principal="ci",
+    credential_kind=pb.CREDENTIAL_KIND_TOKEN,
+    credential_id="0123456789ab",
+    roles=[pb.ROLE_VIEWER, pb.ROLE_APPROVER],
+    address="ipv4:192.0.2.7",
+)
+
+
+@pytest.fixture
+def contexts(tmp_path: Path) -> Path:
+    return tmp_path / "config/tendhost/contexts.json"
+
+
+def test_login__tries_the_token_and_stores_it(tendhost, server, contexts, monkeypatch):
+    monkeypatch.setenv("TENDHOST_TOKEN", TEXT)
+    server.answer("GetCaller", CI)
+    done = tendhost("login", "--name", "production")
+    assert (
+        done.out == f"logged in at {server.address} as ci (viewer, approver), context production\n"
+    )
+    assert server.calls["GetCaller"][0].metadata["authorization"] == f"Bearer {TEXT}"
+    stored = json.loads(contexts.read_text())
+    assert stored["current"] == "production"
+    assert stored["contexts"][0]["token"] == TEXT
+    assert contexts.stat().st_mode & 0o777 == 0o600
+
+
+def test_login__that_is_refused_stores_nothing(tendhost, server, contexts, monkeypatch):
+    monkeypatch.setenv("TENDHOST_TOKEN", TEXT)
+    refused = Refused(
+        code=grpc.StatusCode.UNAUTHENTICATED, reason="CREDENTIAL_INVALID", message="it expired"
+    )
+    server.answer("GetCaller", refused)
+    done = tendhost("login")
+    assert (done.status, done.err) == (2, "error: it expired\n")
+    assert not contexts.exists()
+
+
+def test_login__refuses_a_file_that_is_not_there(tendhost, server):
+    done = tendhost("login", "--ca", "/nowhere/ca.pem")
+    assert (done.status, done.err) == (2, "error: --ca: '/nowhere/ca.pem' is not a file\n")
+    assert not any(server.calls.values())
+
+
+def test_later_commands__use_the_token_of_the_context(tendhost, server, monkeypatch):
+    monkeypatch.setenv("TENDHOST_TOKEN", TEXT)
+    server.answer("GetCaller", CI)
+    tendhost("login")
+    monkeypatch.delenv("TENDHOST_TOKEN")
+    server.answer("GetCaller", CI)
+    assert tendhost("whoami").out == "ci: viewer, approver (by token 0123456789ab)\n"
+    assert server.calls["GetCaller"][-1].metadata["authorization"] == f"Bearer {TEXT}"
+
+
+def test_contexts__are_listed_chosen_and_deleted(tendhost, server, monkeypatch):
+    assert tendhost("context", "list").out == "no contexts\n"
+    monkeypatch.setenv("TENDHOST_TOKEN", TEXT)
+    for name in ("one", "two"):
+        server.answer("GetCaller", CI)
+        tendhost("login", "--name", name)
+    assert tendhost("context", "list").out == f"  one  {server.address}\n* two  {server.address}\n"
+    assert tendhost("context", "use", "one").status == 0
+    assert tendhost("context", "delete", "two").status == 0
+    listed = tendhost("context", "list", "--output", "json")
+    assert listed.json == [{"name": "one", "server": server.address, "current": True}]
+    assert TEXT not in listed.out
+    done = tendhost("context", "use", "two")
+    assert (done.status, done.err) == (2, "error: there is no context 'two'; the contexts: one\n")
+
+
+def test_token__is_printed_alone_so_that_a_program_can_read_it(tendhost, server):
+    token = pb.Token(id="0123456789ab", principal="ci", roles=[pb.ROLE_OPERATOR])
+    server.answer("CreateToken", pb.CreateTokenResponse(token=token, text=TEXT))
+    done = tendhost("token", "create", "ci", "--role", "operator", "--expires", "2090-01-01T00:00Z")
+    assert done.out == f"{TEXT}\n"
+    assert "it is shown only now" in done.err
+    (request,) = server.requests("CreateToken")
+    assert list(request.roles) == [pb.ROLE_OPERATOR]
+    assert request.expires_at.seconds == 3786912000
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ((), "--role: say what the token is for"),
+        (("--role", "root"), "--role"),
+        (("--role", "viewer", "--expires", "tomorrow"), "--expires: invalid time 'tomorrow'"),
+    ],
+)
+def test_token__that_is_asked_for_wrongly_is_refused(tendhost, server, words, error):
+    done = tendhost("token", "create", "ci", *words)
+    assert done.status == 2
+    assert error in done.err
+    assert not any(server.calls.values())
+
+
+def test_tokens__are_listed_without_secrets(tendhost, server):
+    token = pb.Token(id="0123456789ab", principal="ci", roles=[pb.ROLE_VIEWER], description="x")
+    server.answer("ListTokens", pb.ListTokensResponse(tokens=[token]))
+    lines = tendhost("token", "list").out.splitlines()
+    assert lines[1].split() == [
+        *("0123456789ab", "ci", "viewer", "never", "never", "x"),
+    ]
+
+
+def test_token__is_deleted_by_its_id(tendhost, server):
+    token = pb.Token(id="0123456789ab", principal="ci")
+    server.answer("DeleteToken", pb.DeleteTokenResponse(token=token))
+    assert tendhost("token", "delete", "0123456789ab").out == "deleted token 0123456789ab of ci\n"
+    assert server.requests("DeleteToken")[0].id == "0123456789ab"
+
+
+def test_info__says_when_nobody_needs_a_credential(tendhost, server):
+    from tendhost.v1 import system_service_pb2
+
+    info = system_service_pb2.GetServerInfoResponse(log_id="log1", open_access=True)
+    server.answer("GetServerInfo", info)
+    assert "no credential is needed" in tendhost("info").out

@@ -1,0 +1,269 @@
+"""TLS through real connections: certificates, their rotation, and what both ends are told when it does not fit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tendhost.client import Client, Connection, CredentialKind, HostFilter, Role, ServerUnreachable
+from tendhost.client.errors import InvalidRequest, Unauthenticated
+from tendhost.server.certificates import (
+    CA,
+    CA_KEY,
+    SERVER,
+    SERVER_KEY,
+    CertificateProblem,
+    issue_client,
+    issue_server,
+    make_authority,
+)
+from tendhost.server.domain.access import roles as domain_roles
+from tendhost.server.domain.access.listen import listener_of
+from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.rpc import server
+from tendhost.server.rpc.tls import TlsFiles
+from tests.unit.engine.world import World
+
+NOW = datetime.now(UTC)
+OPERATOR = frozenset({domain_roles.Role.OPERATOR})
+
+
+def made(folder: Path, *names: str, now: datetime = NOW) -> TlsFiles:
+    """A CA and a server certificate."""
+    if not (folder / CA).exists():
+        make_authority(folder, now=NOW - timedelta(days=1000))
+    issue_server(folder, names or ("localhost", "127.0.0.1"), now=now)
+    return TlsFiles(certificate=folder / SERVER, key=folder / SERVER_KEY, client_ca=folder / CA)
+
+
+@asynccontextmanager
+async def served(world: World, folder: Path, files: TlsFiles) -> AsyncIterator[dict[str, str]]:
+    """A server on its socket, on plain loopback, with TLS, and with client certificates; and an admin's token."""
+    texts = (f"unix:{folder}/s.sock", "127.0.0.1:0", "tls://127.0.0.1:0", "mtls://127.0.0.1:0")
+    async with (
+        world.running() as engine,
+        server.serving(
+            engine,
+            listeners=[listener_of(text) for text in texts],
+            tls=files,
+            socket_owner="owner",
+            certificates={"ci.example.org": OPERATOR},
+        ) as bound,
+    ):
+        async with Client(Connection(server=bound[0])) as owner:
+            token = (await owner.create_token("kim", [Role.ADMIN])).text
+        yield dict(zip(("socket", "plain", "tls", "mtls"), bound, strict=True)) | {"token": token}
+
+
+async def caller(**how: Any) -> Any:
+    async with Client(Connection(**how), patience_seconds=0) as client:
+        return await client.caller()
+
+
+async def refused(how: dict[str, Any], kind: type[Exception] = ServerUnreachable) -> str:
+    with pytest.raises(kind) as caught:
+        await caller(**how)
+    return str(caught.value)
+
+
+async def test_tls__with_a_token(world: World, tmp_path: Path):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        found = await caller(server=at["tls"], token=at["token"], ca=str(tmp_path / CA))
+        assert (found.principal, found.credential_kind) == ("kim", CredentialKind.TOKEN)
+        words = await refused({"server": at["tls"], "ca": str(tmp_path / CA)}, Unauthenticated)
+        assert "no credential was given" in words
+
+
+async def test_client_certificate__names_its_principal(world: World, tmp_path: Path):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        certificate, key = issue_client(tmp_path, "ci.example.org", now=NOW)
+        how = {"ca": str(tmp_path / CA), "certificate": str(certificate), "key": str(key)}
+        found = await caller(server=at["mtls"], **how)
+        assert (found.principal, found.credential_kind, found.roles) == (
+            "ci.example.org",
+            CredentialKind.CERTIFICATE,
+            (Role.OPERATOR,),
+        )
+        assert (await caller(server=at["mtls"], token=at["token"], **how)).principal == "kim"
+
+
+async def test_client_certificate__that_is_not_good_is_refused(world: World, tmp_path: Path):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        ca = str(tmp_path / CA)
+        certificate, key = issue_client(tmp_path, "eve.example.org", now=NOW)
+        how = {"server": at["mtls"], "ca": ca, "certificate": str(certificate), "key": str(key)}
+        words = await refused(how, Unauthenticated)
+        assert "no [[client_certificate]]" in words
+        assert "eve.example.org" in words
+        # Of another CA, expired, not yet valid: TLS itself refuses them.
+        other = tmp_path / "other"
+        make_authority(other, now=NOW)
+        for folder, now in (
+            (other, NOW),
+            (tmp_path, NOW - timedelta(days=500)),
+            (tmp_path, NOW + timedelta(days=2)),
+        ):
+            certificate, key = issue_client(folder, "ci.example.org", now=now)
+            how = {**how, "certificate": str(certificate), "key": str(key)}
+            assert "no server answers" in await refused(how)
+        assert "log in with --certificate" in await refused({"server": at["mtls"], "ca": ca})
+
+
+@pytest.mark.parametrize(
+    ("where", "how", "words"),
+    [
+        ("plain", {"ca": CA}, "does not speak TLS at this address"),
+        ("tls", {}, "from a CA that is not known here"),
+        ("tls", {"ca": "other/ca.pem"}, "from a CA that is not known here"),
+    ],
+)
+async def test_client__is_told_what_does_not_fit(
+    world: World, tmp_path: Path, where: str, how: dict[str, str], words: str
+):
+    make_authority(tmp_path / "other", now=NOW)
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        files = {name: str(tmp_path / path) for name, path in how.items()}
+        assert words in await refused({"server": at[where], "token": at["token"], **files})
+
+
+async def test_client__that_speaks_plain_text_to_tls_is_told_so(world: World, tmp_path: Path):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        plain = at["tls"].removeprefix("tls://")
+        assert "write tls://HOST:PORT" in await refused({"server": plain, "token": at["token"]})
+
+
+@pytest.mark.parametrize(
+    ("names", "now", "words"),
+    [
+        (("example.org",), NOW, "is for another name"),
+        ((), NOW - timedelta(days=500), "has expired"),
+        ((), NOW + timedelta(days=2), "is not valid yet"),
+    ],
+)
+async def test_certificate_of_the_server__that_is_not_good_is_told_to_the_client(
+    world: World, tmp_path: Path, names: tuple[str, ...], now: datetime, words: str
+):
+    async with served(world, tmp_path, made(tmp_path, *names, now=now)) as at:
+        how = {"server": at["tls"], "token": at["token"], "ca": str(tmp_path / CA)}
+        assert words in await refused(how)
+
+
+async def test_rotation__takes_effect_for_new_connections_and_keeps_streams(
+    world: World, tmp_path: Path
+):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        ca = tmp_path / CA
+        how: dict[str, Any] = {"server": at["tls"], "token": at["token"], "ca": str(ca)}
+        async with Client(Connection(**how), patience_seconds=0) as watcher:
+            events = watcher.events(resume_after=0)
+            following = asyncio.ensure_future(anext(aiter(events)))
+            await watcher.caller()
+            # A new CA and a new certificate: whoever trusts the former CA only is refused from now on.
+            former = tmp_path / "former.pem"
+            former.write_bytes(ca.read_bytes())
+            for file in (CA, CA_KEY):
+                (tmp_path / file).unlink()
+            made(tmp_path)
+            assert (await caller(**how)).principal == "kim"
+            assert "not known here" in await refused({**how, "ca": str(former)})
+            await watcher.caller()
+            assert not following.done()
+            async with Client(Connection(server=at["socket"])) as owner:
+                await owner.create_selection("canaries", HostFilter())
+            assert (await following).revision > 0
+
+
+async def test_rotation__to_files_that_do_not_fit_keeps_the_former_certificate(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        how: dict[str, Any] = {
+            "server": at["tls"],
+            "token": at["token"],
+            "ca": str(tmp_path / CA),
+        }
+        (tmp_path / SERVER_KEY).write_text("no key")
+        assert (await caller(**how)).principal == "kim"
+        assert "the former certificate stays in use" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / SERVER).unlink(), "server.pem"),
+        (lambda folder: (folder / SERVER).write_text("x"), "holds no certificate in PEM form"),
+        (lambda folder: (folder / SERVER_KEY).chmod(0o640), "others may read it; run: chmod 600"),
+        (
+            lambda folder: (folder / SERVER_KEY).write_bytes((folder / CA_KEY).read_bytes()),
+            "it is not the key of",
+        ),
+        (
+            lambda folder: (folder / CA).write_bytes((folder / CA_KEY).read_bytes()),
+            "is a private key, and a certificate is expected",
+        ),
+        (
+            lambda folder: (folder / SERVER_KEY).write_bytes((folder / CA).read_bytes()),
+            "is a certificate, and a private key is expected",
+        ),
+    ],
+)
+def test_files__that_cannot_be_used_are_refused_at_the_start(
+    tmp_path: Path, spoil: Any, words: str
+):
+    files = made(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        files.credentials(clients=True)
+    assert words in str(caught.value)
+
+
+def test_authority__is_not_replaced(tmp_path: Path):
+    make_authority(tmp_path, now=NOW)
+    former = (tmp_path / CA).read_bytes()
+    with pytest.raises(CertificateProblem, match="is there already"):
+        make_authority(tmp_path, now=NOW)
+    assert (tmp_path / CA).read_bytes() == former
+
+
+def test_files__are_their_owners_alone(tmp_path: Path):
+    made(tmp_path / "tls")
+    issue_client(tmp_path / "tls", "ci.example.org", now=NOW)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "tls").iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert len(modes) == 6
+
+
+@pytest.mark.parametrize("name", ["", "a\u00e4.example.org"])
+def test_name__that_no_certificate_can_have_is_refused(tmp_path: Path, name: str):
+    make_authority(tmp_path, now=NOW)
+    with pytest.raises(CertificateProblem, match="invalid name"):
+        issue_server(tmp_path, [name], now=NOW)
+
+
+async def test_client__sends_no_token_in_plain_text_to_another_machine():
+    assert Connection(server="192.0.2.1:50051", token="t").encrypted
+    assert Connection(server="example.org:50051").encrypted
+    assert not Connection(server="127.0.0.1:50051").encrypted
+    assert not Connection(server="[::1]:50051").encrypted
+    assert not Connection(server="unix:/run/x").encrypted
+    assert Connection(server="tls://127.0.0.1:50051").encrypted
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"ca": CA_KEY}, "is a private key, expected a certificate"),
+        ({"ca": "missing.pem"}, "cannot be read"),
+        ({"certificate": SERVER, "key": CA}, "expected a private key"),
+    ],
+)
+async def test_client__refuses_files_that_are_something_else(
+    tmp_path: Path, how: dict[str, str], words: str
+):
+    made(tmp_path)
+    files = {name: str(tmp_path / path) for name, path in how.items()}
+    assert words in await refused({"server": "tls://127.0.0.1:1", **files}, InvalidRequest)

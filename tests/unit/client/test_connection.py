@@ -1,0 +1,142 @@
+"""Which server is meant, and which credential goes with it: the environment, contexts, and sockets."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tendhost.client.connection import DEFAULT_TARGET, Connection, default_connection
+from tendhost.client.contexts import Context, Contexts, load_contexts
+from tendhost.client.errors import InvalidRequest
+
+PRODUCTION = Context(name="production", server="example.org:1", token="secret", ca="/ca.pem")
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a user without any server."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+
+def contexts(*known: Context, current: str = "") -> Contexts:
+    return Contexts(path=Path("/nowhere"), contexts=known, current_name=current)
+
+
+def listening(path: Path) -> socket.socket:
+    path.parent.mkdir(parents=True)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    return server
+
+
+def test_nothing_said__means_the_port_of_this_machine(nowhere: dict[str, str]):
+    if not Path("/run/tendhost/tendhostd.sock").exists():
+        assert default_connection(nowhere, contexts()) == Connection(server=DEFAULT_TARGET)
+
+
+def test_socket_of_ones_own__beats_the_port(nowhere: dict[str, str], tmp_path: Path):
+    path = tmp_path / "run/tendhost/tendhostd.sock"
+    with listening(path):
+        assert default_connection(nowhere, contexts()).server == f"unix:{path}"
+
+
+def test_file_in_place_of_a_socket__is_no_server(nowhere: dict[str, str], tmp_path: Path):
+    path = tmp_path / "run/tendhost/tendhostd.sock"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    assert default_connection(nowhere, contexts()).server != f"unix:{path}"
+
+
+def test_current_context__beats_the_socket(nowhere: dict[str, str], tmp_path: Path):
+    with listening(tmp_path / "run/tendhost/tendhostd.sock"):
+        found = default_connection(nowhere, contexts(PRODUCTION, current="production"))
+    assert (found.server, found.token, found.ca) == ("example.org:1", "secret", "/ca.pem")
+
+
+def test_environment__beats_the_context(nowhere: dict[str, str]):
+    given = {"TENDHOST_SERVER": "other:2", "TENDHOST_TOKEN": "t", "TENDHOST_CA": "/other.pem"}
+    found = default_connection(nowhere | given, contexts(PRODUCTION, current="production"))
+    assert (found.server, found.token, found.ca) == ("other:2", "t", "/other.pem")
+
+
+def test_credential_of_a_context__goes_to_its_own_server_only(nowhere: dict[str, str]):
+    known = contexts(PRODUCTION, current="production")
+    assert default_connection(nowhere, known, server="other:2").token == ""
+    assert default_connection(nowhere, known, server="example.org:1").token == "secret"
+
+
+def test_context__is_stored_for_its_owner_only_and_read_again(nowhere: dict[str, str]):
+    load_contexts(nowhere).with_context(PRODUCTION).save()
+    stored = load_contexts(nowhere)
+    assert stored.current == PRODUCTION
+    assert stored.path.stat().st_mode & 0o777 == 0o600
+    assert stored.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_context__of_the_same_name_is_replaced(nowhere: dict[str, str]):
+    other = Context(name="production", server="new:1")
+    assert contexts(PRODUCTION).with_context(other).contexts == (other,)
+
+
+def test_context__that_is_deleted_is_no_longer_current():
+    left = contexts(PRODUCTION, current="production").without("production")
+    assert (left.contexts, left.current) == ((), None)
+
+
+@pytest.mark.parametrize("change", [Contexts.used, Contexts.without])
+def test_context__that_is_not_there_is_refused_with_those_that_are(change):
+    with pytest.raises(InvalidRequest, match="'prod'; the contexts: production"):
+        change(contexts(PRODUCTION), "prod")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            "",
+            "{",
+            "[]",
+            "{}",
+            '{"contexts": 5, "current": ""}',
+            '{"contexts": [5], "current": ""}',
+        ),
+        '{"contexts": [{"name": "x"}], "current": ""}',
+    ],
+)
+def test_file__that_is_damaged_is_refused_with_words(nowhere: dict[str, str], content: str):
+    path = load_contexts(nowhere).path
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(InvalidRequest, match="is not a file of contexts"):
+        load_contexts(nowhere)
+
+
+def test_file__that_others_may_read_is_refused(nowhere: dict[str, str]):
+    load_contexts(nowhere).with_context(PRODUCTION).save()
+    path = load_contexts(nowhere).path
+    path.chmod(0o644)
+    with pytest.raises(InvalidRequest, match="run: chmod 600"):
+        load_contexts(nowhere)
+
+
+def test_file__of_a_newer_client_is_read_for_what_is_known(nowhere: dict[str, str]):
+    path = load_contexts(nowhere).path
+    path.parent.mkdir(parents=True)
+    context = {"name": "x", "server": "s:1", "colour": "red"}
+    path.write_text(json.dumps({"contexts": [context], "current": "x", "version": 2}))
+    path.chmod(0o600)
+    assert load_contexts(nowhere).current == Context(name="x", server="s:1")
+
+
+def test_secrets__are_in_no_representation():
+    assert "secret" not in repr(PRODUCTION)
+    assert "secret" not in repr(Connection(server="x:1", token="secret"))
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "\u00e4", "a\tb"])
+def test_token__that_no_header_can_have_is_refused(token: str):
+    with pytest.raises(InvalidRequest, match="token: "):
+        Connection(server="x:1", token=token).metadata()
