@@ -138,6 +138,17 @@ def test_server_that_is_killed__is_started_again(site: Fleet):
     assert "1 host" in owner(site, "info")
 
 
+def test_own_machine__is_not_changed_as_local_for_its_files_are_read_only_there(site: Fleet):
+    server = site["server"]
+    owner(site, "host add self --address local --no-test")
+    refused = server.run(f"runuser -u tendhost -- {TENDHOST} --output json update self")
+    assert refused.returncode == 1
+    problem = json.loads(refused.stdout)["problem"]
+    assert problem["reason"] == "SYSTEM_IMMUTABLE", problem
+    assert server.output("dpkg-query -W -f '${Version}' tb-simple") == "1.0-1"
+    owner(site, "host remove self")
+
+
 def test_invalid_settings__are_told_once_and_end_the_service(site: Fleet):
     server = site["server"]
     server.run(f"cp -p {SETTINGS} /root/settings && echo lissten=1 >>{SETTINGS}", check=True)
