@@ -4,6 +4,7 @@ It prints its address, and commits that many events at full speed for every numb
 """
 
 import asyncio
+import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,10 @@ class Nowhere:
         """See Connector."""
         return ""
 
+    async def get_public_keys(self, target: Target) -> tuple[str, ...]:
+        """Nobody logs in."""
+        return ()
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:
@@ -45,6 +50,12 @@ class Nowhere:
     async def get_host_key(
         self, *, host: str, address: str, port: int, kind: str = "", jump: Target | None = None
     ) -> str:
+        """No host is ever registered."""
+        raise AssertionError(host)
+
+    async def open_tunnel(
+        self, *, host: str, address: str, port: int, jump: Target
+    ) -> socket.socket:
         """No host is ever registered."""
         raise AssertionError(host)
 

@@ -12,6 +12,9 @@ from tendhost.server.domain.events import Event, HostAcknowledged
 from tendhost.server.store.records import Change
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_pb2 import HostConfig
+from tendhost.v1.operation_pb2 import OPERATION_STATUS_SUCCEEDED
+from tendhost.v1.rollout_pb2 import EXCLUSION_JUMP_ONLY, EXCLUSION_UNSPECIFIED, RolloutSpec
+from tendhost.v1.rollout_service_pb2 import PlanRolloutRequest
 from tests.rpc.api import Api, refusal
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -148,3 +151,53 @@ async def test_jump__that_is_gone_is_told_by_each_connection_and_hinders_no_othe
     assert "is not registered" in dict(refused.violations)["config.jump"]
     await api.hosts.ReconfigureHost(changed("web1", jump=""))
     assert (await api.hosts.TestHost(pb.TestHostRequest(name="web1"))).logged_in
+
+
+async def test_login_files__of_a_jump_name_the_hosts_behind_it(api: Api):
+    await add(api, "bastion")
+    await add(api, "web1", "bastion", address="10.0.0.5")
+    await api.hosts.ReconfigureHost(changed("bastion", user="tend"))
+    files = await api.hosts.GetLoginFiles(pb.GetLoginFilesRequest(name="bastion"))
+    assert files.user == "tend"
+    assert files.authorized_keys == (
+        'restrict,port-forwarding,permitopen="10.0.0.5:22" ssh-ed25519 AAAAserver tendhost\n'
+    )
+    assert "tend ALL=(root) NOPASSWD: /bin/sh, /usr/bin/sh\n" in files.sudoers
+    assert list(files.public_keys) == ["ssh-ed25519 AAAAserver"]
+
+
+async def test_login_files__of_no_host_and_of_the_servers_machine_are_refused(api: Api):
+    await add(api, "here", address="local")
+    refused = await refusal(api.hosts.GetLoginFiles(pb.GetLoginFilesRequest(name="here")))
+    assert refused.code == INVALID
+    refused = await refusal(api.hosts.GetLoginFiles(pb.GetLoginFilesRequest(name="nosuch")))
+    assert refused.reason == "HOST_NOT_FOUND"
+
+
+async def test_jump_only__is_left_out_of_all_work_and_all_reports(api: Api):
+    await add(api, "bastion")
+    await add(api, "web1", "bastion")
+    await api.hosts.ReconfigureHost(changed("bastion", jump_only=True))
+    for method, request in (
+        ("StartQuery", pb.StartQueryRequest(name="bastion")),
+        ("StartUpdate", pb.StartUpdateRequest(name="bastion")),
+        ("StartReboot", pb.StartRebootRequest(name="bastion")),
+        ("StartCheck", pb.StartCheckRequest(name="bastion")),
+    ):
+        refused = await refusal(getattr(api.hosts, method)(request))
+        assert refused.reason == "ONLY_JUMP", method
+        assert "tendhost host set bastion --no-jump-only" in refused.text
+    plan = await api.rollouts.PlanRollout(PlanRolloutRequest(spec=RolloutSpec()))
+    assert [(host.host, host.wave, host.exclusion) for host in plan.hosts] == [
+        ("web1", 1, EXCLUSION_UNSPECIFIED),
+        ("bastion", 0, EXCLUSION_JUMP_ONLY),
+    ]
+    report = await api.hosts.GetCompliance(pb.GetComplianceRequest())
+    assert report.host_count == 1
+    found = await api.hosts.TestHost(pb.TestHostRequest(name="bastion"))
+    assert found.logged_in
+    assert not found.HasField("problem")
+    assert api.world.fleet.hosts["bastion.example.org"].ran == []
+    await api.hosts.ReconfigureHost(changed("bastion", jump_only=False))
+    operation = await api.run("StartQuery", "bastion")
+    assert operation.status == OPERATION_STATUS_SUCCEEDED

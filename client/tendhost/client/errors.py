@@ -160,6 +160,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "SELECTION_IN_USE": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,
     "JUMP_IN_USE": NotAllowedNow,
+    "ONLY_JUMP": NotAllowedNow,
     "PLAN_UNUSABLE": NotAllowedNow,
     "OSQUERY_REFUSED": HostProblem,
     "CURSOR_COMPACTED": CursorLost,

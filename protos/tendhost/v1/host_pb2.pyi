@@ -482,6 +482,7 @@ class HostConfig(_message.Message):
     COMPOSE_HEALTH_TIMEOUT_FIELD_NUMBER: _builtins.int
     COMPOSE_PRUNE_FIELD_NUMBER: _builtins.int
     JUMP_FIELD_NUMBER: _builtins.int
+    JUMP_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique in the fleet: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
     letter or digit. The name cannot be changed.
@@ -514,6 +515,11 @@ class HostConfig(_message.Message):
     connection to the host goes through an SSH connection to the jump, which uses the jump's own address, user,
     key and pinned host key. The jump resolves the host's name. A jump may have a jump itself; a route has at
     most 8 of them. Empty: the server connects to the host directly.
+    """
+    jump_only: _builtins.bool
+    """Whether the host is registered only as a jump for other hosts, such as a bastion that others maintain. No
+    operation runs on it (ONLY_JUMP), rollouts exclude it, and compliance reports leave it out. Its user needs
+    neither a shell nor root.
     """
     @_builtins.property
     def compose_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -556,10 +562,11 @@ class HostConfig(_message.Message):
         compose_health_timeout: _duration_pb2.Duration | None = ...,
         compose_prune: _builtins.bool = ...,
         jump: _builtins.str = ...,
+        jump_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "compose_health_timeout", b"compose_health_timeout", "policy", b"policy", "pull_before_update", b"pull_before_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "address", b"address", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "jump", b"jump", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "address", b"address", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "jump", b"jump", "jump_only", b"jump_only", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pull_before_update: _TypeAlias = _typing.Literal["pull_before_update"]  # noqa: Y015
     _WhichOneofArgType__pull_before_update: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update"]  # noqa: Y015

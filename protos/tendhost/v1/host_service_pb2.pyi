@@ -755,6 +755,66 @@ class GetInventoryResponse(_message.Message):
 Global___GetInventoryResponse: _TypeAlias = GetInventoryResponse  # noqa: Y015
 
 @_typing.final
+class GetLoginFilesRequest(_message.Message):
+    """Request for GetLoginFiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the host."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoginFilesRequest: _TypeAlias = GetLoginFilesRequest  # noqa: Y015
+
+@_typing.final
+class GetLoginFilesResponse(_message.Message):
+    """Response of GetLoginFiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEYS_FIELD_NUMBER: _builtins.int
+    AUTHORIZED_KEYS_FIELD_NUMBER: _builtins.int
+    SUDOERS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Name of the user that the server logs in as."""
+    authorized_keys: _builtins.str
+    """Content for ~/.ssh/authorized_keys of the user, one line for each public key. A jump may forward connections
+    to the hosts behind it, and nothing else.
+    """
+    sudoers: _builtins.str
+    """Content for a file in /etc/sudoers.d. Empty: the user is root, or the host is only a jump."""
+    @_builtins.property
+    def public_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Public keys with which the server logs in, as type and base64. Several: those of the server's SSH agent."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        public_keys: _abc.Iterable[_builtins.str] | None = ...,
+        authorized_keys: _builtins.str = ...,
+        sudoers: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "public_keys", b"public_keys", "sudoers", b"sudoers", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoginFilesResponse: _TypeAlias = GetLoginFilesResponse  # noqa: Y015
+
+@_typing.final
 class TestHostRequest(_message.Message):
     """Request for TestHost."""
 

@@ -90,6 +90,11 @@ class HostServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.TestHostRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_host__service__pb2.TestHostResponse.FromString,
                 _registered_method=True)
+        self.GetLoginFiles = channel.unary_unary(
+                '/tendhost.v1.HostService/GetLoginFiles',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.GetLoginFilesRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.GetLoginFilesResponse.FromString,
+                _registered_method=True)
         self.StartQuery = channel.unary_unary(
                 '/tendhost.v1.HostService/StartQuery',
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.StartQueryRequest.SerializeToString,
@@ -224,6 +229,15 @@ class HostServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLoginFiles(self, request, context):
+        """Returns the smallest authorized_keys and sudoers files with which the server can work on a host. The host
+        is not asked. NOT_FOUND, INVALID_ARGUMENT (the server's own machine), FAILED_PRECONDITION (the private key
+        of the host cannot be used).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartQuery(self, request, context):
         """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
         a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
@@ -345,6 +359,11 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.TestHost,
                     request_deserializer=tendhost_dot_v1_dot_host__service__pb2.TestHostRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_host__service__pb2.TestHostResponse.SerializeToString,
+            ),
+            'GetLoginFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoginFiles,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.GetLoginFilesRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.GetLoginFilesResponse.SerializeToString,
             ),
             'StartQuery': grpc.unary_unary_rpc_method_handler(
                     servicer.StartQuery,
@@ -685,6 +704,33 @@ class HostService(object):
             '/tendhost.v1.HostService/TestHost',
             tendhost_dot_v1_dot_host__service__pb2.TestHostRequest.SerializeToString,
             tendhost_dot_v1_dot_host__service__pb2.TestHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoginFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.HostService/GetLoginFiles',
+            tendhost_dot_v1_dot_host__service__pb2.GetLoginFilesRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.GetLoginFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

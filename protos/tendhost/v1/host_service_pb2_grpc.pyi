@@ -56,6 +56,11 @@ class HostServiceStub:
     stores nothing, and works also while the host is busy or in FAILED. A host that cannot be used is not an
     error of the call: the response has its problem. NOT_FOUND.
     """
+    GetLoginFiles: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetLoginFilesRequest, _host_service_pb2.GetLoginFilesResponse]
+    """Returns the smallest authorized_keys and sudoers files with which the server can work on a host. The host
+    is not asked. NOT_FOUND, INVALID_ARGUMENT (the server's own machine), FAILED_PRECONDITION (the private key
+    of the host cannot be used).
+    """
     StartQuery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartQueryRequest, _host_service_pb2.StartQueryResponse]
     """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
     a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
@@ -195,6 +200,17 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         """Logs in on a host now, runs a command there, and returns what was found. It changes nothing on the host,
         stores nothing, and works also while the host is busy or in FAILED. A host that cannot be used is not an
         error of the call: the response has its problem. NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLoginFiles(
+        self,
+        request: _host_service_pb2.GetLoginFilesRequest,
+        context: _aio.ServicerContext[_host_service_pb2.GetLoginFilesRequest, _abc.Awaitable[_host_service_pb2.GetLoginFilesResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.GetLoginFilesResponse]:
+        """Returns the smallest authorized_keys and sudoers files with which the server can work on a host. The host
+        is not asked. NOT_FOUND, INVALID_ARGUMENT (the server's own machine), FAILED_PRECONDITION (the private key
+        of the host cannot be used).
         """
 
     @_abc_1.abstractmethod

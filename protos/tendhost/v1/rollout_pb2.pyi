@@ -228,6 +228,8 @@ class _ExclusionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclusion.V
     """The host is in FAILED and must be retried first."""
     EXCLUSION_NEVER_OPEN: _Exclusion.ValueType  # 3
     """None of the host's maintenance windows will ever open."""
+    EXCLUSION_JUMP_ONLY: _Exclusion.ValueType  # 4
+    """The host is registered only as a jump for other hosts."""
 
 class Exclusion(_Exclusion, metaclass=_ExclusionEnumTypeWrapper):
     """Why a rollout does not update a host that its filter refers to."""
@@ -240,6 +242,8 @@ EXCLUSION_FAILED: Exclusion.ValueType  # 2
 """The host is in FAILED and must be retried first."""
 EXCLUSION_NEVER_OPEN: Exclusion.ValueType  # 3
 """None of the host's maintenance windows will ever open."""
+EXCLUSION_JUMP_ONLY: Exclusion.ValueType  # 4
+"""The host is registered only as a jump for other hosts."""
 Global___Exclusion: _TypeAlias = Exclusion  # noqa: Y015
 
 class _PlannedHostCondition:

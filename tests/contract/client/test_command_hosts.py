@@ -16,6 +16,7 @@ HOST_KEYS = [
     "user",
     "ssh_key",
     "jump",
+    "jump_only",
     "compose_paths",
     "compose_version",
     "pull_before_update",
@@ -607,3 +608,39 @@ def test_hooks_and_checks_that_cannot_be_meant_are_refused(tendhost, server, opt
     assert done.status == 2
     assert words in done.err
     assert not server.requests("ReconfigureHost")
+
+
+FILES = pb.GetLoginFilesResponse(
+    user="tend",
+    public_keys=["ssh-ed25519 AAAA"],
+    authorized_keys="restrict ssh-ed25519 AAAA tendhost\n",
+    sudoers="# Root.\ntend ALL=(root) NOPASSWD: /bin/sh\n",
+)
+
+
+def test_host_sudoers__prints_files_that_can_be_copied(tendhost, server):
+    server.answer("GetLoginFiles", FILES)
+    done = tendhost("host", "sudoers", "web1")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "# On web1, ~tend/.ssh/authorized_keys:",
+        "restrict ssh-ed25519 AAAA tendhost",
+        "",
+        "# On web1, /etc/sudoers.d/tendhost:",
+        "# Root.",
+        "tend ALL=(root) NOPASSWD: /bin/sh",
+    ]
+    assert [request.name for request in server.requests("GetLoginFiles")] == ["web1"]
+
+
+def test_host_sudoers__of_root_has_no_sudoers_file(tendhost, server):
+    server.answer("GetLoginFiles", pb.GetLoginFilesResponse(user="root", authorized_keys="a\n"))
+    done = tendhost("host", "sudoers", "web1")
+    assert done.out.splitlines()[-1] == "# root needs no sudoers file."
+    done = tendhost("host", "sudoers", "web1", "--output", "json")
+    assert done.json == {
+        "user": "root",
+        "public_keys": [],
+        "authorized_keys": "a\n",
+        "sudoers": "",
+    }

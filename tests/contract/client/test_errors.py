@@ -53,6 +53,7 @@ FAMILIES = {
         "SELECTION_IN_USE",
         "REBOOT_NOT_ALLOWED",
         "JUMP_IN_USE",
+        "ONLY_JUMP",
         "PLAN_UNUSABLE",
     },
     sdk.PermissionDenied: {"NOT_AN_APPROVER", "PERMISSION_MISSING"},

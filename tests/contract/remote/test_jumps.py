@@ -1,6 +1,7 @@
 """Connections through jumps: real sshd on each, every hop with its own pin, and what is wrong with a jump."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,8 +17,10 @@ from tendhost.server.domain.host_errors import (
     JumpFailed,
     LinkLost,
 )
+from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.jumps import JumpPool
+from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.protocol import Remote, Target
 from tests.contract.remote.ways import QUICK
 from tests.fleet import Fleet, Host
@@ -227,6 +230,25 @@ def resolver(host: Host, address: str) -> Iterator[None]:
         yield
     finally:
         host.run("cat /root/resolv >/etc/resolv.conf", check=True)
+
+
+async def test_checks__of_a_host_behind_a_jump_reach_its_ports_through_the_jump(
+    connector: RoutingConnector, inner: Target
+) -> None:
+    async def tunnel(port: int) -> socket.socket:
+        assert inner.jump is not None
+        return await connector.open_tunnel(
+            host="web1", address=inner.address, port=port, jump=inner.jump
+        )
+
+    prober = NetworkProber()
+    found = await prober.tcp("192.0.2.1", 22, timeout=LONG, tunnel=tunnel)
+    assert found == CheckFinding(holds=True, words="port 22 takes connections")
+    found = await prober.tcp("192.0.2.1", 9, timeout=LONG, tunnel=tunnel)
+    assert not found.holds
+    assert f"cannot connect to {inner.address} port 9: Connection refused" in found.words
+    await nothing_is_left_of(connector)
+    prober.close()
 
 
 @contextmanager

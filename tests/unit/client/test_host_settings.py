@@ -17,6 +17,7 @@ VALUES: dict[str, object] = {
     "user": "admin",
     "ssh_key": "/etc/key",
     "jump": "bastion",
+    "jump_only": True,
     "compose_paths": ["/srv/app"],
     "compose_version": client.ComposeVersion.V2,
     "pull_before_update": False,

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from tendhost.server.domain.policy.health_checks import HttpProbe
 from tendhost.server.domain.policy.health_evaluation import CheckFinding
+from tendhost.server.remote.protocol import Tunnel
 
 WELL = CheckFinding(holds=True, words="well")
 
@@ -14,13 +15,25 @@ class FakeProber:
     def __init__(self) -> None:
         self.answers: dict[int | str, list[CheckFinding]] = {}
         self.asked: list[tuple[str, int | str]] = []
+        self.tunnels: list[Tunnel | None] = []
 
-    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> CheckFinding:
+    async def tcp(
+        self, address: str, port: int, *, timeout: timedelta, tunnel: Tunnel | None = None
+    ) -> CheckFinding:
         """See Prober."""
+        self.tunnels.append(tunnel)
         return self._next(address, port)
 
-    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> CheckFinding:
+    async def http(
+        self,
+        address: str,
+        probe: HttpProbe,
+        *,
+        timeout: timedelta,
+        tunnel: Tunnel | None = None,
+    ) -> CheckFinding:
         """See Prober."""
+        self.tunnels.append(tunnel)
         return self._next(address, probe.url)
 
     def close(self) -> None:

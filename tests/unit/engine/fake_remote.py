@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import socket
 from datetime import timedelta
 from typing import NoReturn
 
@@ -94,6 +95,10 @@ class FakeFleet:
         """See Connector."""
         return self._listening(target.host, target.address).certificate
 
+    async def get_public_keys(self, target: Target) -> tuple[str, ...]:
+        """See Connector."""
+        return ("ssh-ed25519 AAAAserver",)
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:
@@ -106,6 +111,12 @@ class FakeFleet:
         """See Connector."""
         keys = self._listening(host, address).keys
         return next(key for key in keys if key.startswith(kind))
+
+    async def open_tunnel(
+        self, *, host: str, address: str, port: int, jump: Target
+    ) -> socket.socket:
+        """See Connector: a fake network has no sockets."""
+        raise HostUnreachable(host=host, address=address, problem=f"through {jump.host}:{port}")
 
     async def aclose(self) -> None:
         """See Connector."""

@@ -9,9 +9,13 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.host_errors import JumpFailed
 from tendhost.server.domain.policy.health_checks import HttpProbe
+from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.remote.probes import LONGEST_BODY, NetworkProber
 
+FAR = "192.0.2.1"
+"""Nobody has it (RFC 5737)."""
 LONG, SOON = timedelta(seconds=20), timedelta(seconds=0.3)
 
 
@@ -168,3 +172,32 @@ async def test_a_name_that_does_not_resolve_is_told(prober):
     found = await prober.http("127.0.0.1", probe, timeout=LONG)
     assert not found.holds
     assert "does not resolve" in found.words
+
+
+async def test_checks_of_a_host_behind_a_jump__go_through_its_tunnel_alone(prober):
+    asked_for = []
+
+    async with answering(said("200 OK", b"well")) as server:
+
+        async def tunnel(port: int) -> socket.socket:
+            asked_for.append(port)
+            if port != 80:
+                raise JumpFailed(
+                    host="web1", address=FAR, jump="bastion", problem="it forwards nothing"
+                )
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            connection.setblocking(False)
+            return connection
+
+        far = {"timeout": LONG, "tunnel": tunnel}
+        assert (await prober.tcp(FAR, 80, **far)).holds
+        assert await prober.tcp(FAR, 5432, **far) == CheckFinding(
+            holds=False, words="it forwards nothing"
+        )
+        own = await prober.http(FAR, HttpProbe(url="http://{address}/"), **far)
+        assert own == CheckFinding(holds=True, words="status 200")
+        assert asked_for == [80, 5432, 80]
+        # A URL of another host is not behind the jump.
+        other = HttpProbe(url=f"http://127.0.0.1:{server.port}/")
+        assert (await prober.http(FAR, other, **far)).holds
+        assert asked_for == [80, 5432, 80]

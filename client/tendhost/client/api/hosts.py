@@ -17,6 +17,7 @@ from tendhost.client.models.hosts import (
     Host,
     HostSettings,
     HostTest,
+    LoginFiles,
     MaintenanceWindow,
     ScopeOverride,
 )
@@ -271,6 +272,14 @@ class HostCalls(Connected):
             self._hosts.TestHost, request, seconds=REGISTER_SECONDS
         )
         return convert_hosts.host_test(response)
+
+    async def login_files(self, name: str) -> LoginFiles:
+        """The smallest authorized_keys and sudoers files with which the server can work on a host."""
+        request = pb.GetLoginFilesRequest(name=name)
+        response = await self._transport.call(
+            self._hosts.GetLoginFiles, request, seconds=REGISTER_SECONDS
+        )
+        return convert_hosts.login_files(response)
 
     # --- work on one host -------------------------------------------------------------------------
 

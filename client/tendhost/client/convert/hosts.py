@@ -11,6 +11,7 @@ from tendhost.client.models.hosts import (
     Failure,
     Host,
     HostTest,
+    LoginFiles,
     Problem,
     Reboot,
     RebootNeed,
@@ -63,6 +64,7 @@ def host(message: host_pb2.Host) -> Host:
         user=config.user,
         ssh_key=config.ssh_key,
         jump=config.jump,
+        jump_only=config.jump_only,
         compose_paths=tuple(config.compose_paths),
         compose_version=_compose_version(config.compose_version),
         pull_before_update=config.pull_before_update,
@@ -105,6 +107,16 @@ def host(message: host_pb2.Host) -> Host:
         revision=message.revision,
         incomplete=message.incomplete,
         etag=message.etag,
+    )
+
+
+def login_files(message: host_service_pb2.GetLoginFilesResponse) -> LoginFiles:
+    """The files for the login on a host."""
+    return LoginFiles(
+        user=message.user,
+        public_keys=tuple(message.public_keys),
+        authorized_keys=message.authorized_keys,
+        sudoers=message.sudoers,
     )
 
 

@@ -133,6 +133,8 @@ class HostSettings(TypedDict, total=False):
     """Path of a private key on the server; empty: the server's own."""
     jump: str | None
     """Name of the registered host through which it is reached; empty: directly."""
+    jump_only: bool | None
+    """Whether it is registered only as a jump for others; it is then neither queried nor changed."""
     compose_paths: Sequence[str] | None
     compose_version: ComposeVersion | None
     pull_before_update: bool | None
@@ -219,6 +221,7 @@ class Host:
     user: str
     ssh_key: str
     jump: str
+    jump_only: bool
     compose_paths: tuple[str, ...]
     compose_version: ComposeVersion
     pull_before_update: bool
@@ -264,6 +267,18 @@ class Host:
     """Whether the host shows a certificate of its host authority, whatever its key is."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginFiles:
+    """The smallest files with which the server can work on a host."""
+
+    user: str
+    public_keys: tuple[str, ...]
+    """Those of the server for this host, as type and base64."""
+    authorized_keys: str
+    sudoers: str
+    """Empty: the user is root, or the host is only a jump."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

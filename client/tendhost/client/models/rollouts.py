@@ -71,6 +71,7 @@ class Exclusion(StrEnum):
     EXCLUDED = "excluded"
     FAILED = "failed"
     NEVER_OPEN = "never_open"
+    JUMP_ONLY = "jump_only"
     UNRECOGNIZED = "unrecognized"
 
 

@@ -126,8 +126,8 @@ class PrivilegeMissing(HostError):
     user: str
     problem: str
     template = (
-        "{host}: user '{user}' cannot become root with sudo -n: {problem}; allow it in sudoers ({user} ALL=(root)"
-        " NOPASSWD: ALL), or use another user: tendhost host set {host} --user USER"
+        "{host}: user '{user}' cannot become root with sudo -n: {problem}; install the sudoers file that tendhost host"
+        " sudoers {host} prints, or use another user: tendhost host set {host} --user USER"
     )
 
 

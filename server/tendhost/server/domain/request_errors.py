@@ -100,6 +100,16 @@ class HostKeyMismatch(RequestError):
     )
 
 
+class OnlyJump(RequestError):
+    """The host is registered only as a jump, so no operation may run on it."""
+
+    host: str
+    template = (
+        "{host} is registered only as a jump for other hosts, so it is neither queried nor changed; to manage it, too:"
+        " tendhost host set {host} --no-jump-only"
+    )
+
+
 class JumpInUse(RequestError):
     """Other hosts are reached through the host, so it stays registered."""
 

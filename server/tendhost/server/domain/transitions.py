@@ -113,7 +113,7 @@ def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Oper
 def started(operation: Operation, host: Host, now: datetime) -> OperationState:
     """An operation with its first step begun, and its host busy with it.
 
-    Raises HostFailed or InvalidTransition unless the host is at rest.
+    Raises OnlyJump, HostFailed or InvalidTransition unless the host is at rest and may be operated.
     """
     host.require_startable()
     running = replace(operation, status=OperationStatus.RUNNING)

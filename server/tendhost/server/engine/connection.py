@@ -1,5 +1,6 @@
 """Connections to hosts through the jumps of their configuration, and the one connection of an operation."""
 
+import socket
 from typing import Protocol
 
 from tendhost.server.domain.host_errors import JumpFailed
@@ -7,7 +8,7 @@ from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.jumps import Route, RouteBroken
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.failpoints import reached
-from tendhost.server.remote.protocol import Connector, Remote, Target
+from tendhost.server.remote.protocol import Connector, Remote, Target, Tunnel
 
 
 class HostFinder(Protocol):
@@ -48,6 +49,10 @@ class HostConnector:
         )
         return await self._connector.get_certified_key(target)
 
+    async def get_public_keys(self, host: Host) -> tuple[str, ...]:
+        """The public keys with which the server logs in on a host. Raises KeyUnusable."""
+        return await self._connector.get_public_keys(_target(host, None))
+
     async def get_host_key_kinds(self, config: HostConfig) -> tuple[str, ...]:
         """The kinds of keys that the host has. Raises what Connector.get_host_key_kinds raises."""
         return await self._connector.get_host_key_kinds(
@@ -66,6 +71,21 @@ class HostConnector:
             kind=kind,
             jump=await self._jump_of(config),
         )
+
+    def tunnel_to(self, host: Host) -> Tunnel | None:
+        """What connects to ports of a host; None: the server itself does, for the host has no jump."""
+        config = host.config
+        if not config.jump:
+            return None
+
+        async def tunnel(port: int) -> socket.socket:
+            jump = await self._jump_of(config)
+            assert jump is not None, "it is named"
+            return await self._connector.open_tunnel(
+                host=config.name, address=config.network_address, port=port, jump=jump
+            )
+
+        return tunnel
 
     async def require_route(self, config: HostConfig) -> None:
         """Raise InvalidArgument if there is no such way through the jump that `config` names."""
@@ -113,6 +133,10 @@ class Session:
         """A new connection. Raises what Connector.connect raises."""
         await self.close()
         return await self.remote(host)
+
+    def tunnel_to(self, host: Host) -> Tunnel | None:
+        """See HostConnector."""
+        return self._connector.tunnel_to(host)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

@@ -12,6 +12,7 @@ from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.host_tests import HostTester
+from tendhost.server.engine.fleet.login_setup import LoginSetup
 from tendhost.server.engine.fleet.osquery import OsqueryClient
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.fleet.registry import Registry
@@ -64,6 +65,7 @@ class Engine:
     selections: Selections
     osquery: OsqueryClient
     host_tester: HostTester
+    login_setup: LoginSetup
     reports: Reports
     notifier: Notifier
     policies: Policies
@@ -150,6 +152,7 @@ async def running_engine(
                     selections=selections,
                     osquery=OsqueryClient(store=store, connector=hosts, clock=clock),
                     host_tester=HostTester(store=store, connector=hosts, clock=clock),
+                    login_setup=LoginSetup(store=store, connector=hosts),
                     reports=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     tokens=tokens,

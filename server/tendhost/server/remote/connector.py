@@ -1,5 +1,7 @@
 """The connector for all targets: SSH, or this machine itself for the address "local"."""
 
+import socket
+
 from tendhost.server.remote.local import ADDRESS, LocalConnector
 from tendhost.server.remote.protocol import Connector, Remote, Target
 from tendhost.server.remote.ssh import SshConnector, SshSettings
@@ -24,6 +26,10 @@ class RoutingConnector:
         """See Connector."""
         return await self._connector_for(target.address).get_certified_key(target)
 
+    async def get_public_keys(self, target: Target) -> tuple[str, ...]:
+        """See Connector."""
+        return await self._connector_for(target.address).get_public_keys(target)
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:
@@ -39,6 +45,12 @@ class RoutingConnector:
         return await self._connector_for(address).get_host_key(
             host=host, address=address, port=port, kind=kind, jump=jump
         )
+
+    async def open_tunnel(
+        self, *, host: str, address: str, port: int, jump: Target
+    ) -> socket.socket:
+        """See Connector."""
+        return await self._ssh.open_tunnel(host=host, address=address, port=port, jump=jump)
 
     async def aclose(self) -> None:
         """See Connector."""

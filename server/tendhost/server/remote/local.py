@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -55,6 +56,10 @@ class LocalConnector:
         """See Connector: this machine is what it is."""
         return ""
 
+    async def get_public_keys(self, target: Target) -> tuple[str, ...]:
+        """See Connector: nobody logs in."""
+        return ()
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:
@@ -66,6 +71,12 @@ class LocalConnector:
     ) -> str:
         """See Connector."""
         return ADDRESS
+
+    async def open_tunnel(
+        self, *, host: str, address: str, port: int, jump: Target
+    ) -> socket.socket:
+        """See Connector: this machine has no jump."""
+        raise AssertionError(host)
 
     async def aclose(self) -> None:
         """See Connector."""

@@ -1,6 +1,7 @@
 """Private keys for logins, with their certificates: from files, from the configuration or from the agent."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -132,6 +133,14 @@ class KeyRing:
             # asyncssh takes an empty list for none given, and would try those in ~/.ssh.
             raise _unusable(target, f"{none_set} the agent has no key")
         return keys
+
+
+def public_key(key: asyncssh.SSHKey | asyncssh.SSHKeyPair) -> str:
+    """The public half of a private key: type and base64."""
+    if isinstance(key, asyncssh.SSHKey):
+        kind, blob = key.export_public_key("openssh").decode().split()[:2]
+        return f"{kind} {blob}"
+    return f"{key.algorithm.decode()} {b64encode(key.public_data).decode()}"
 
 
 def _unusable(target: Target, problem: str) -> KeyUnusable:

@@ -11,10 +11,11 @@ from datetime import timedelta
 from typing import Protocol
 from urllib.parse import SplitResult
 
-from tendhost.server.domain.host_errors import HostUnreachable
+from tendhost.server.domain.host_errors import SshError
 from tendhost.server.domain.policy.health_checks import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
 from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
+from tendhost.server.remote.protocol import Tunnel
 from tendhost.server.remote.tcp import TcpConnector
 
 THREADS = 32
@@ -27,12 +28,24 @@ LONGEST = timedelta(minutes=10)
 class Prober(Protocol):
     """Checks hosts over the network, without a login."""
 
-    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> CheckFinding:
-        """Whether `port` takes connections; never raises."""
+    async def tcp(
+        self, address: str, port: int, *, timeout: timedelta, tunnel: Tunnel | None = None
+    ) -> CheckFinding:
+        """Whether `port` takes connections, through `tunnel` for a host behind a jump; never raises."""
         ...
 
-    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> CheckFinding:
-        """Whether a URL answers as it should, for the host with `address`; never raises."""
+    async def http(
+        self,
+        address: str,
+        probe: HttpProbe,
+        *,
+        timeout: timedelta,
+        tunnel: Tunnel | None = None,
+    ) -> CheckFinding:
+        """Whether a URL answers as it should, for the host with `address`; never raises.
+
+        A URL of that address goes through `tunnel`, as the host's own ports do.
+        """
         ...
 
     def close(self) -> None:
@@ -47,35 +60,50 @@ class NetworkProber:
         self._tcp = TcpConnector(resolve_timeout=LONGEST, connect_timeout=LONGEST)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="probe")
 
-    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> CheckFinding:
+    async def tcp(
+        self, address: str, port: int, *, timeout: timedelta, tunnel: Tunnel | None = None
+    ) -> CheckFinding:
         """See Prober."""
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                connection = await self._tcp.connect(host=address, address=address, port=port)
+                connection = await self._connected(address, port, tunnel)
         except TimeoutError:
             return _no_answer(timeout)
-        except HostUnreachable as error:
+        except SshError as error:
             return CheckFinding(holds=False, words=error.problem)
         connection.close()
         return CheckFinding(holds=True, words=f"port {port} takes connections")
 
-    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> CheckFinding:
+    async def http(
+        self,
+        address: str,
+        probe: HttpProbe,
+        *,
+        timeout: timedelta,
+        tunnel: Tunnel | None = None,
+    ) -> CheckFinding:
         """See Prober."""
         parts = probe.at(address)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
         check = _HttpCheck(parts=parts, probe=probe, seconds=timeout.total_seconds())
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                dialled = await self._tcp.connect(host=host, address=host, port=port)
+                own = tunnel if host.lower() == address.lower() else None
+                dialled = await self._connected(host, port, own)
                 check.connection = dialled
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._threads, check.run)
         except TimeoutError:
             return _no_answer(timeout)
-        except HostUnreachable as error:
+        except SshError as error:
             return CheckFinding(holds=False, words=error.problem)
         finally:
             check.close_connection()
+
+    async def _connected(self, address: str, port: int, tunnel: Tunnel | None) -> socket.socket:
+        if tunnel is not None:
+            return await tunnel(port)
+        return await self._tcp.connect(host=address, address=address, port=port)
 
     def close(self) -> None:
         """See Prober."""

@@ -1,5 +1,7 @@
 """The protocols of connections to hosts: connect, run a command, get the host key."""
 
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -33,6 +35,10 @@ class Target:
     def host_keys(self) -> tuple[str, ...]:
         """Every pinned public key, `host_key` first."""
         return (self.host_key, *self.further_host_keys)
+
+
+Tunnel = Callable[[int], Awaitable[socket.socket]]
+"""Connects to a port of a host through its jump. Raises HostUnreachable, JumpFailed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,10 @@ class Connector(Protocol):
         """
         ...
 
+    async def get_public_keys(self, target: Target) -> tuple[str, ...]:
+        """The public keys, as type and base64, that a login on `target` offers. Nobody connects. Raises KeyUnusable."""
+        ...
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:
@@ -113,6 +123,12 @@ class Connector(Protocol):
         `kind`: the kind of key to ask for, one that the host has; empty: the best one.
         Raises HostUnreachable, JumpFailed, Timeout.
         """
+        ...
+
+    async def open_tunnel(
+        self, *, host: str, address: str, port: int, jump: Target
+    ) -> socket.socket:
+        """A socket that `jump` connects to a port of a host. Raises HostUnreachable, JumpFailed."""
         ...
 
     async def aclose(self) -> None:

@@ -25,7 +25,7 @@ from tendhost.server.domain.hosts.host_keys import KINDS
 from tendhost.server.remote.channels import Channels, Refused
 from tendhost.server.remote.commands import CommandRemote, Exit, Input
 from tendhost.server.remote.jumps import Jump, JumpPool, named
-from tendhost.server.remote.private_keys import KeyRing, LoginKeys
+from tendhost.server.remote.private_keys import KeyRing, LoginKeys, public_key
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.remote.ssh_login import (
     NEGOTIATED,
@@ -142,6 +142,11 @@ class SshConnector:
             raise client.explained(error) from error
         return client.certified_key
 
+    async def get_public_keys(self, target: Target) -> tuple[str, ...]:
+        """See Connector."""
+        async with self._keys.keys_for(target) as keys:
+            return tuple(dict.fromkeys(map(public_key, keys.keys)))
+
     async def get_host_key_kinds(
         self, *, host: str, address: str, port: int, jump: Target | None = None
     ) -> tuple[str, ...]:
@@ -185,6 +190,15 @@ class SshConnector:
             raise HostUnreachable(host=host, address=address, problem="it shows no host key")
         kind, blob = shown.export_public_key("openssh").decode().split()[:2]
         return f"{kind} {blob}"
+
+    async def open_tunnel(
+        self, *, host: str, address: str, port: int, jump: Target
+    ) -> socket.socket:
+        """See Connector."""
+        target = _unpinned(host, address, port, jump)
+        async with self._jumps.hold(target) as held:
+            assert held is not None, "it has a jump"
+            return await self._jumps.open(held, target)
 
     async def aclose(self) -> None:
         """See Connector."""

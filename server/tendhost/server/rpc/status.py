@@ -57,6 +57,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     request_errors.ScheduleAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     request_errors.SelectionAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     request_errors.InvalidScheduleStatus: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.OnlyJump: grpc.StatusCode.FAILED_PRECONDITION,
     request_errors.JumpInUse: grpc.StatusCode.FAILED_PRECONDITION,
     request_errors.RebootNotAllowed: grpc.StatusCode.FAILED_PRECONDITION,
     request_errors.PlanUnusable: grpc.StatusCode.FAILED_PRECONDITION,

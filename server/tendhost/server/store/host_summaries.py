@@ -22,6 +22,7 @@ class _ConfigFields(msgspec.Struct, frozen=True):
     tags: tuple[str, ...]
     groups: tuple[str, ...]
     policy: _PolicyFields
+    jump_only: bool = False
 
 
 class _ProblemFields(msgspec.Struct, frozen=True):
@@ -70,6 +71,7 @@ def host_summary_of(text: str) -> HostSummary:
         update_took=status.update_took,
         windows=config.policy.windows,
         registered_at=host.registered_at,
+        jump_only=config.jump_only,
         reboot_needed=status.reboot.need is RebootNeed.NEEDED,
         unreachable=problem is not None and problem.reason == HostUnreachable.reason,
         failed_with=problem.message if problem and status.state is HostState.FAILED else "",

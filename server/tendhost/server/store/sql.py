@@ -44,6 +44,9 @@ ALIKE_BY_MACHINE_ID = """
 HOSTS_BEHIND_JUMP = """
     SELECT name FROM hosts WHERE jump = ?1 AND jump <> '' ORDER BY name LIMIT ?2
 """
+GET_HOSTS_BEHIND_JUMP = """
+    SELECT document FROM hosts WHERE jump = ?1 AND jump <> '' ORDER BY name LIMIT ?2
+"""
 RELABEL_HOST = "UPDATE hosts SET labels = ?2 WHERE name = ?1 AND labels <> ?2"
 DELETE_HOST = "DELETE FROM hosts WHERE name = ?1 AND revision = ?2"
 GET_HOST = "SELECT document FROM hosts WHERE name = ?1"

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.hosts.host import Policy
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.operations.step_traits import StepName
@@ -115,6 +116,21 @@ async def test_a_check_asks_the_host_itself_unless_a_url_names_another(world: Wo
     assert operation.health.healthy
     assert operation.health.message == "healthy, 2 checks hold"
     assert world.prober.asked == [(fake.address, 22), (fake.address, "http://{address}/")]
+    assert world.prober.tunnels == [None, None]
+
+
+async def test_a_check_of_a_host_behind_a_jump__has_a_tunnel_through_the_jump(world: World):
+    checks = HealthChecks(checks=(HealthCheck(tcp=TcpProbe(port=5432)),))
+    async with world.running():
+        await world.register("bastion")
+        fake = await world.register("web1", jump="bastion", policy=Policy(health_checks=checks))
+        operation = await world.run(CHECK)
+        assert operation.health is not None
+        assert operation.health.healthy
+        (tunnel,) = world.prober.tunnels
+        assert tunnel is not None
+        with pytest.raises(HostUnreachable, match=f"{fake.address}.*through bastion:5432"):
+            await tunnel(5432)
 
 
 async def test_a_host_is_healthy_only_when_all_has_held_for_the_settling_time(world: World):

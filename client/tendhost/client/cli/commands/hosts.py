@@ -96,7 +96,9 @@ def add(
         if session.json:
             session.print_json({**asdict(host), "test": found})
         elif found is not None and found.problem is None:
-            print_line(f"the login works: {found.user}{_ROOT.get(found.root_access, '')}")
+            print_line(
+                f"the login works: {found.user or host.user}{_ROOT.get(found.root_access, '')}"
+            )
         if found is None or found.problem is None:
             return DONE
         warn([f"{found.problem.message}; test the login again: tendhost host test {name}"])
@@ -355,6 +357,30 @@ def test(context: typer.Context, name: Name) -> None:
         else:
             render_hosts.host_test(found)
         return DONE if found.problem is None else NOT_SUCCEEDED
+
+    session.run(work)
+
+
+@app.command()
+def sudoers(context: typer.Context, name: Name) -> None:
+    """Print the smallest authorized_keys and sudoers files for a host.
+
+    \b
+      tendhost host sudoers web1
+
+    With these files, and nothing more, the server can query, update, reboot and roll back the host as the user of
+    its configuration. The host is not asked. See docs/packages.md for what the sudoers rule means.
+    """
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        from tendhost.client.cli.render import hosts as render_hosts
+
+        found = await client.login_files(name)
+        if session.json:
+            session.print_json(found)
+        else:
+            render_hosts.login_files(name, found)
 
     session.run(work)
 

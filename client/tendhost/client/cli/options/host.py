@@ -100,6 +100,13 @@ Jump = Annotated[
         help="Registered host through which to reach this one (ProxyJump). Use '' for none.",
     ),
 ]
+JumpOnly = Annotated[
+    bool | None,
+    typer.Option(
+        "--jump-only/--no-jump-only",
+        help="Use the host only as a jump for others, and never query or change it.",
+    ),
+]
 HostKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -233,6 +240,7 @@ def settings_of(
     user: Annotated[str | None, User] = None,
     ssh_key: Key = None,
     jump: Jump = None,
+    jump_only: JumpOnly = None,
     tag: Tags = None,
     group: Groups = None,
     compose_path: Paths = None,
@@ -266,6 +274,7 @@ def settings_of(
         "user": user,
         "ssh_key": ssh_key,
         "jump": jump,
+        "jump_only": jump_only,
         "tags": _without_empty(tag),
         "groups": _without_empty(group),
         "compose_paths": _without_empty(compose_path),

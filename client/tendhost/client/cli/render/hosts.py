@@ -7,6 +7,7 @@ from tendhost.client import (
     Host,
     HostTest,
     Inventory,
+    LoginFiles,
     Operation,
     PendingPackage,
     RebootOutcome,
@@ -27,6 +28,7 @@ from tendhost.client.cli.console import (
 )
 from tendhost.client.cli.formatting import ago, counted, duplicate_words, window_words
 from tendhost.client.cli.render.health import checks_words, hooks_words
+from tendhost.client.cli.session import print_text
 
 
 def hosts(found: Sequence[Host]) -> None:
@@ -77,6 +79,7 @@ def host(found: Host) -> None:
         "state": coloured(str(found.state)),
         "address": found.address if found.address == "local" else _address(found),
         "jump": found.jump or "none",
+        "use": "only as a jump for other hosts" if found.jump_only else "queried and updated",
         "host key": _host_keys(found),
         "system": found.os_name or "unknown",
         "tags": ", ".join(found.tags) or "none",
@@ -124,6 +127,19 @@ def host(found: Host) -> None:
         else "not acknowledged"
     )
     say(f"  {seen}; fix the cause, then run: tendhost retry {found.name}")
+
+
+def login_files(name: str, found: LoginFiles) -> None:
+    """The files for the login on a host, to be copied from the terminal."""
+    lines = [
+        f"# On {name}, ~{found.user}/.ssh/authorized_keys:",
+        *found.authorized_keys.splitlines(),
+    ]
+    if found.sudoers:
+        lines += ["", f"# On {name}, /etc/sudoers.d/tendhost:", *found.sudoers.splitlines()]
+    else:
+        lines += ["", f"# {found.user} needs no sudoers file."]
+    print_text("\n".join(lines) + "\n")
 
 
 def host_test(found: HostTest) -> None:

@@ -19,7 +19,7 @@ from tendhost.server.domain.policy.availability import planned_time
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
+from tendhost.server.domain.request_errors import HostFailed, InvalidTransition, OnlyJump
 
 
 class AfterInterruption(StrEnum):
@@ -94,6 +94,8 @@ class HostConfig:
     """Path of a private key on the server; empty: `TENDHOST_SSH_KEY`, or without that the agent."""
     jump: str = ""
     """Name of the registered host through which it is reached (ssh(1), ProxyJump); empty: directly."""
+    jump_only: bool = False
+    """Whether it is registered only as a jump: it is neither queried nor changed, nor a part of rollouts."""
     compose_paths: tuple[str, ...] = ()
     """Folders of its compose projects."""
     compose_version: ComposeVersion = ComposeVersion.AUTO
@@ -430,7 +432,9 @@ class Host:
             raise HostFailed(host=self.name, step=failure.step, error=failure.problem.message)
 
     def require_startable(self) -> None:
-        """Raise HostFailed or InvalidTransition unless an operation may start."""
+        """Raise OnlyJump, HostFailed or InvalidTransition unless an operation may start."""
+        if self.config.jump_only:
+            raise OnlyJump(host=self.name)
         self.require_not_failed()
         after(self.status.state, Trigger.QUERY, host=self.name)
 

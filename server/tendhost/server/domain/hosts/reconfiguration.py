@@ -15,6 +15,7 @@ RECONFIGURABLE = (
     "user",
     "ssh_key",
     "jump",
+    "jump_only",
     "compose_paths",
     "tags",
     "groups",

@@ -45,6 +45,8 @@ class Exclusion(StrEnum):
     """It is in FAILED, and a person has to retry it first."""
     NEVER_OPEN = "never_open"
     """Its windows are never open for as long as its update takes."""
+    JUMP_ONLY = "jump_only"
+    """It is registered only as a jump for other hosts."""
 
 
 class PlannedHostCondition(StrEnum):
@@ -84,6 +86,7 @@ class HostSummary:
     failed_with: str = ""
     """The error of a host in FAILED."""
     registered_at: datetime | None = None
+    jump_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,6 +377,9 @@ def _exclusion(
     if selection.excludes(host.name):
         words = "the filter excludes it by name"
         return ExcludedHost(name=host.name, why=Exclusion.EXCLUDED, detail=words)
+    if host.jump_only:
+        words = "it is registered only as a jump for other hosts"
+        return ExcludedHost(name=host.name, why=Exclusion.JUMP_ONLY, detail=words)
     if host.state is HostState.FAILED:
         words = f"{FAILED_BEFORE}: {host.failed_with}"
         return ExcludedHost(name=host.name, why=Exclusion.FAILED, detail=words)

@@ -98,7 +98,9 @@ class Reports:
 
         def survey(fleet: Iterable[HostSummary]) -> Compliance:
             chosen = (
-                h for h in fleet if concerned(selection, h) and not selection.excludes(h.name)
+                h
+                for h in fleet
+                if concerned(selection, h) and not (h.jump_only or selection.excludes(h.name))
             )
             return compliance(chosen, now, overdue, first=first, last=last)
 

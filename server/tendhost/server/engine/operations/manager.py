@@ -152,7 +152,7 @@ class Operations:
     async def start(self, work: OperationRequest, call: MutationContext[Operation]) -> Operation:
         """Start `work`, or queue it.
 
-        Raises HostNotFound, HostBusy, HostFailed, RebootNotAllowed, PlanUnusable, AlreadyProcessed.
+        Raises HostNotFound, HostBusy, OnlyJump, HostFailed, RebootNotAllowed, PlanUnusable, AlreadyProcessed.
         """
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:

@@ -16,6 +16,7 @@ from tendhost.server.domain.request_errors import (
     HostFailed,
     HostNotFound,
     InvalidTransition,
+    OnlyJump,
 )
 from tendhost.server.domain.transitions import OperationState, refused, started
 from tendhost.server.engine.operations.changes import operation_change
@@ -96,7 +97,7 @@ class HostQueues:
             try:
                 host = await self._store.host(name)
                 state = started(operation, host, self._clock.now())
-            except (HostFailed, HostNotFound) as error:
+            except (OnlyJump, HostFailed, HostNotFound) as error:
                 await self._refuse(operation, error)
                 continue
             except InvalidTransition:

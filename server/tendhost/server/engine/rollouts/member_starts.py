@@ -7,7 +7,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationOptions
-from tendhost.server.domain.request_errors import HostFailed, RebootNotAllowed
+from tendhost.server.domain.request_errors import HostFailed, OnlyJump, RebootNotAllowed
 from tendhost.server.domain.rollouts.advance import Wait
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, only_waits
@@ -153,7 +153,7 @@ class MemberStarts:
                 case Admit(host=host) if len(begun) < room:
                     try:
                         state = await self._operation(rollout, member, host)
-                    except (RebootNotAllowed, HostFailed) as error:
+                    except (RebootNotAllowed, OnlyJump, HostFailed) as error:
                         detail = str(error)
                         if isinstance(error, HostFailed):
                             detail = failed_before(error)
@@ -177,7 +177,7 @@ class MemberStarts:
         return update, begun
 
     async def _operation(self, rollout: Rollout, member: Member, host: Host) -> OperationState:
-        """The operation of a member that begins now, not stored yet. Raises RebootNotAllowed, HostFailed."""
+        """The operation of a member that begins now, not stored yet. Raises RebootNotAllowed, OnlyJump, HostFailed."""
         by, spec = rollout.created_by, rollout.spec
         request = OperationRequest(
             host=member.host,

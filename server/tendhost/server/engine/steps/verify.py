@@ -111,10 +111,13 @@ class _Probes:
         async def tried() -> CheckFinding:
             config, prober = self.context.host.config, self.context.prober
             address = "127.0.0.1" if config.address == LOCAL else config.network_address
+            # Behind a jump another machine may have the address in the server's own network.
+            tunnel = self.context.session.tunnel_to(self.context.host)
             if check.tcp is not None:
-                return await prober.tcp(address, check.tcp.port, timeout=check.timeout)
+                port = check.tcp.port
+                return await prober.tcp(address, port, timeout=check.timeout, tunnel=tunnel)
             if check.http is not None:
-                return await prober.http(address, check.http, timeout=check.timeout)
+                return await prober.http(address, check.http, timeout=check.timeout, tunnel=tunnel)
             async with self.places:
                 if check.units:
                     return await self._units(check)

@@ -138,6 +138,17 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def TestHost(self, request: pb.TestHostRequest, context: Any) -> pb.TestHostResponse:
         return host_test_message(await self._engine.host_tester.test(request.name))
 
+    async def GetLoginFiles(
+        self, request: pb.GetLoginFilesRequest, context: Any
+    ) -> pb.GetLoginFilesResponse:
+        files = await self._engine.login_setup.files(request.name)
+        return pb.GetLoginFilesResponse(
+            user=files.user,
+            public_keys=files.public_keys,
+            authorized_keys=files.authorized_keys,
+            sudoers=files.sudoers,
+        )
+
     async def ExplainHost(
         self, request: pb.ExplainHostRequest, context: Any
     ) -> pb.ExplainHostResponse:

@@ -54,6 +54,10 @@ class HostStore(Protocol):
         """Other hosts with the same host key, endpoint or machine-id, in the order of `most_alike`."""
         ...
 
+    async def hosts_behind(self, jump: str, *, limit: int) -> tuple[Host, ...]:
+        """The hosts that are reached through `jump`, by name, at most `limit`."""
+        ...
+
     async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
         """Number of hosts in a scope of domain/rollouts/budgets.py, and of those among them that are down.
 

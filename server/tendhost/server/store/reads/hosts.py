@@ -128,6 +128,13 @@ class HostReads(ReadConnections):
 
         return await self._read(work)
 
+    async def hosts_behind(self, jump: str, *, limit: int) -> tuple[Host, ...]:
+        def work(database: sqlite3.Connection) -> tuple[Host, ...]:
+            found = database.execute(sql.GET_HOSTS_BEHIND_JUMP, (jump, limit)).fetchall()
+            return tuple(rows.host_of(document) for (document,) in found)
+
+        return await self._read(work)
+
     async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
         def work(database: sqlite3.Connection) -> Usage:
             def count(kind: str, name: str) -> int:
