@@ -97,6 +97,14 @@ mutants: .venv/.mutants ## see whether tests notice small changes of domain and 
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[server,dev,mutants]'
 	@touch $@
 
+.PHONY: fuzz
+fuzz: .venv/.fuzz ## fuzz every parser for 10 minutes; SECONDS=60 for the short form, TARGETS=cron
+	$(PY) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(TARGETS)
+
+.venv/.fuzz: pyproject.toml .venv/.installed
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[server,dev,fuzz]'
+	@touch $@
+
 .PHONY: bench
 bench: dev ## run the benchmarks, or one of them with BENCH=name
 	$(PY) -m benchmarks $(BENCH)

@@ -16,6 +16,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.server.domain.shell_words import quoted
 from tendhost.server.remote.protocol import Completed
+from tendhost.server.rpc.paging import token
+from tendhost.v1.rollout_pb2 import RolloutSpec
+from tendhost.v1.rollout_service_pb2 import PlanRolloutRequest, StartRolloutRequest
 from tests.contract.client.mock_server import SERVICES
 from tests.filled_messages import string_fields
 from tests.rpc.api import Api
@@ -182,3 +185,47 @@ async def test_text_that_a_host_is_registered_with__reaches_it_as_words_only(
     assert "config.compose_paths" in accepted
     assert not [command for command in ran if SIGN in _loose(command)]
     assert any(SIGN in command for command in ran)
+
+
+MADE_UP = (
+    "-" + "9" * 30,
+    "9" * 30,
+    "9" * 2000,
+    "-1",
+    "²",
+    "٣",
+    "\ud7ff\u202e",
+    "a\x1b[2J",
+    "[" * 2000,
+    f'[{"9" * 30}, -{"9" * 30}, {"9" * 30}, "a", "b"]',
+    '[true, -1, 0, "\\ud800", "\\u0000"]',
+    '{"a": 1}',
+    "null",
+    "NaN",
+)
+"""Positions that no server gives. A token holds no secret, so that a client can make one up."""
+_LISTS = [
+    name for name, method in _METHODS.items() if "page_token" in method.input_type.fields_by_name
+]
+
+
+@pytest.mark.parametrize("name", _LISTS)
+async def test_page_token__that_somebody_made_up_is_refused_or_read(api: Api, name: str) -> None:
+    method = _METHODS[name]
+    await api.register("web1")
+    plan = await api.rollouts.PlanRollout(PlanRolloutRequest(spec=RolloutSpec(waves=["1"])))
+    started = await api.rollouts.StartRollout(StartRolloutRequest(plan_id=plan.plan.id))
+    for last in MADE_UP:
+        request: Any = message_factory.GetMessageClass(method.input_type)()
+        fields = method.input_type.fields_by_name
+        if "name" in fields:
+            request.name = "web1"
+        if "plan_id" in fields:
+            request.plan_id = plan.plan.id
+        if "id" in fields:
+            request.id = started.rollout.id
+        request.page_token = token(request, last)
+        for text in (request.page_token, last.encode("utf-8", "replace").decode()):
+            request.page_token = text
+            code = await _asked(api, method, request)
+            assert code in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT), (last, code)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from tendhost.server.domain.bounds import whole_number
 from tendhost.server.domain.request_errors import PageTokenInvalid
 from tendhost.server.store.records import Unreadable
 
@@ -92,9 +93,10 @@ def number(text: str, *, default: int) -> int:
     """A position that is a number; `default` for the first page. Raises PageTokenInvalid."""
     if not text:
         return default
-    if not text.isascii() or not text.removeprefix("-").isdigit():
-        raise PageTokenInvalid
-    return int(text)
+    found = whole_number(text)
+    if found is None:
+        raise PageTokenInvalid  # tokens are no secret: somebody made this one up
+    return found
 
 
 def _identity(request: Message) -> bytes:
