@@ -173,8 +173,8 @@ class RegisterHostRequest(_message.Message):
     KNOWN_HOSTS_FIELD_NUMBER: _builtins.int
     expected_host_key: _builtins.str
     """Expected host key, in any of these forms: a fingerprint ("SHA256:…", "MD5:…"), a public key ("ssh-ed25519
-    AAAA…"), a line of `ssh-keygen -l`, an SSHFP record of `ssh-keygen -r`, or a line of a known_hosts file,
-    hashed or not. Of several lines, any may match; lines for several hosts count only if they name the host's
+    AAAA…", or as `ssh-keygen -e` exports it), a line of `ssh-keygen -l`, an SSHFP record of `ssh-keygen -r`, or a
+    line of a known_hosts file, hashed or not. Of several lines, any may match; lines for several hosts count only if they name the host's
     address or name. The matching keys of the host are pinned, of whichever kind, and with them the other public
     keys that are given, such as the next one of a rotation; at most 16. Empty: the host must present a certificate of
     its host authority if it has one (`[[host_ca]]` in the server's configuration); otherwise the server trusts the

@@ -144,7 +144,8 @@ class HostServiceServicer(object):
     def RegisterHost(self, request, context):
         """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
         trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT (also for a jump that is not registered, or
-        that leads in a circle), FAILED_PRECONDITION (the host does not answer, or its jump is unusable).
+        that leads in a circle), FAILED_PRECONDITION (the host does not answer, shows no expected key
+        or no valid certificate of its host authority, or its jump is unusable).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,8 @@ class HostServiceStub:
     RegisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RegisterHostRequest, _host_service_pb2.RegisterHostResponse]
     """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
     trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT (also for a jump that is not registered, or
-    that leads in a circle), FAILED_PRECONDITION (the host does not answer, or its jump is unusable).
+    that leads in a circle), FAILED_PRECONDITION (the host does not answer, shows no expected key
+    or no valid certificate of its host authority, or its jump is unusable).
     """
     GetHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetHostRequest, _host_service_pb2.GetHostResponse]
     """Returns one host. NOT_FOUND."""
@@ -104,7 +105,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_host_service_pb2.RegisterHostResponse]:
         """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
         trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT (also for a jump that is not registered, or
-        that leads in a circle), FAILED_PRECONDITION (the host does not answer, or its jump is unusable).
+        that leads in a circle), FAILED_PRECONDITION (the host does not answer, shows no expected key
+        or no valid certificate of its host authority, or its jump is unusable).
         """
 
     @_abc_1.abstractmethod

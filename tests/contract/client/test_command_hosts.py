@@ -114,6 +114,28 @@ def test_host_keys__of_one_host_may_be_several(tendhost, server):
     assert (added.accept_new_host_key, repinned.accept_new_host_key) == (False, True)
 
 
+def test_host_key__may_be_the_file_of_a_public_key_and_never_of_a_private_one(
+    tendhost, server, tmp_path
+):
+    public, private = tmp_path / "key.pub", tmp_path / "key"
+    public.write_text("ssh-rsa AAAA root@web1\n")
+    private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n")
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    add = ("host", "add", "web1", "--address", "10.0.0.5", "--no-test")
+    assert tendhost(*add, "--host-key", str(public), "--host-key", "SHA256:abc").status == 0
+    (request,) = server.requests("RegisterHost")
+    assert request.expected_host_key == "ssh-rsa AAAA root@web1\n\nSHA256:abc"
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    assert tendhost("host", "set", "web1", "--add-host-key", str(public)).status == 0
+    (request,) = server.requests("ReconfigureHost")
+    assert request.add_host_keys == "ssh-rsa AAAA root@web1\n"
+    done = tendhost(*add, "--host-key", str(private))
+    assert (done.status, len(server.requests("RegisterHost"))) == (2, 1)
+    assert f"--host-key: {private} is a private key; expected the public key" in done.err
+    assert "s3cret" not in done.err
+    assert tendhost(*add, "--host-key", "ssh-rsa " + "A" * 5000).status == 0  # longer than a path
+
+
 def test_known_hosts_file__is_sent_as_it_is(tendhost, server, tmp_path):
     file = tmp_path / "known_hosts"
     file.write_text("|1|salt|hash ssh-rsa AAAA\n")

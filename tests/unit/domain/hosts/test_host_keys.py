@@ -79,6 +79,24 @@ def test_what_ssh_keygen_prints__names_that_key_and_no_other(
 
 
 @needs("ssh-keygen")
+def test_what_ssh_keygen_exports__names_its_keys(key_files: dict[str, Path]):
+    exported = {name: keygen("-e", "-f", path) for name, path in key_files.items()}
+    keys = {name: " ".join(path.read_text().split()[:2]) for name, path in key_files.items()}
+    for name, text in exported.items():
+        assert text.startswith("---- BEGIN SSH2 PUBLIC KEY ----")
+        assert expected_keys(text).keys == (keys[name],)
+    of_all = expected_keys("\n".join((exported["rsa"], keys["ecdsa"], exported["ed25519"])))
+    assert set(of_all.keys) == set(keys.values())
+    begin, end = "---- BEGIN SSH2 PUBLIC KEY ----", "---- END SSH2 PUBLIC KEY ----"
+    body = keys["ed25519"].split()[1]
+    headers = 'Comment: "a \\\nlong: one"\nx-ours: yes\n'
+    told = f"{begin}\n{headers}{body[:40]}\n{body[40:]}\n{end}"
+    assert expected_keys(told).keys == (keys["ed25519"],)
+    with pytest.raises(ValueError, match=r"damaged or cut off|another format"):
+        expected_keys(f"{begin}\n{headers}{body[:40]}\n{end}")
+
+
+@needs("ssh-keygen")
 @pytest.mark.parametrize("hashed", [False, True])
 def test_known_hosts_file__names_the_keys_of_its_host_only(
     key_files: dict[str, Path], tmp_path: Path, hashed: bool
@@ -167,7 +185,8 @@ def test_key_that_is_cut_off__is_refused(size: int):
         (f"web1 {made_up('sk-ssh-ed25519@openssh.com', b'x')}", "no login accepts"),
         (made_up("ssh-ed25519-cert-v01@openssh.com", b"x"), "no login accepts"),
         ("---- BEGIN SSH2 PUBLIC KEY ----", "another format"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn", "another format"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn", "this is a private key"),
+        ("-----BEGIN PUBLIC KEY-----\nMIIB", "ssh-keygen -i -m PKCS8 -f FILE converts"),
         ("/etc/ssh/ssh_host_ed25519_key.pub", "expected a fingerprint"),
         ("256 xelem-selyb-nenym root@web1 (ED25519)", "expected a fingerprint"),
         ("web1 IN SSHFP 4 2 6c736c", "SSHFP record"),

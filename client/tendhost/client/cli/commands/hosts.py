@@ -34,6 +34,7 @@ from tendhost.client.cli.options.host import (
     RemoveHostKeys,
     RemoveTags,
     Repin,
+    host_keys_of,
     known_hosts_of,
     with_settings,
 )
@@ -79,13 +80,13 @@ def add(
     the host's policy; a single update can override them.
     """
     session: Session = context.obj
-    known = known_hosts_of(known_hosts)
+    known, keys = known_hosts_of(known_hosts), host_keys_of(host_key, "--host-key")
 
     async def work(client: Client) -> int:
         host = await client.add_host(
             name,
             address,
-            expected_host_key="\n".join(host_key or ()),
+            expected_host_key="\n".join(keys),
             known_hosts=known,
             allow_duplicate=allow_duplicate,
             **given.with_scope(UpdateScope()),
@@ -214,7 +215,7 @@ def set_(
       tendhost host set web1 --pre-hook drain.sh --post-hook restore.sh --hook-timeout 2m
       tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
       tendhost host set web1 --accept-new-host-key
-      tendhost host set web1 --add-host-key "$(cat new_host_key.pub)"
+      tendhost host set web1 --add-host-key new_host_key.pub
 
     Given tags, groups, windows, compose paths and checks replace all former ones; '' alone removes them.
     --add-tag, --remove-tag and similar options change single ones.
@@ -228,8 +229,8 @@ def set_(
         "remove_groups": remove_group,
         "add_windows": windows(add_window, "--add-window"),
         "remove_windows": windows(remove_window, "--remove-window"),
-        "add_host_keys": add_host_key,
-        "remove_host_keys": remove_host_key,
+        "add_host_keys": host_keys_of(add_host_key, "--add-host-key") or None,
+        "remove_host_keys": host_keys_of(remove_host_key, "--remove-host-key") or None,
         "known_hosts": known_hosts_of(known_hosts) or None,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
@@ -237,6 +238,8 @@ def set_(
         refuse("nothing to change; see `tendhost host set --help`")
     if host_key and not accept_new_host_key:
         refuse("--host-key requires --accept-new-host-key")
+
+    keys = host_keys_of(host_key, "--host-key")
 
     async def changed(client: Client) -> Host:
         settings = given.settings
@@ -247,7 +250,7 @@ def set_(
         return await client.reconfigure_host(
             name,
             accept_new_host_key=accept_new_host_key,
-            expected_host_key="\n".join(host_key or ()),
+            expected_host_key="\n".join(keys),
             allow_duplicate=allow_duplicate,
             **changes,
             **settings,

@@ -1,5 +1,6 @@
 """Options for the settings of a host, the same for `host add` and `host set`."""
 
+import errno
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -112,8 +113,8 @@ HostKey = Annotated[
     typer.Option(
         "--host-key",
         metavar="KEY",
-        help="Key that the host must show: SHA256:…, a public key, or a line of ssh-keygen -l or known_hosts."
-        " May be repeated: the host must show one of them, and all are pinned.",
+        help="Key that the host must show: SHA256:…, a public key or its file, or a line of ssh-keygen -l or"
+        " known_hosts. May be repeated: the host must show one of them, and all are pinned.",
     ),
 ]
 KnownHosts = Annotated[
@@ -313,6 +314,35 @@ with_settings = option_group(settings_of, "given")
 E = TypeVar("E", bound=StrEnum)
 MOST_KNOWN_HOSTS = 1024 * 1024
 """Characters of a known_hosts file that the server accepts."""
+
+
+LARGEST_KEY_FILE = 65_536
+
+
+def host_keys_of(typed: list[str] | None, option: str) -> list[str]:
+    """The keys that were typed, or that stand in files that were named; private ones are refused."""
+    return [_host_key_of(text, option) for text in typed or ()]
+
+
+def _host_key_of(text: str, option: str) -> str:
+    file = Path(text)
+    try:
+        if "\n" in text or not file.is_file():
+            return text
+        with file.open("rb") as opened:
+            found = opened.read(LARGEST_KEY_FILE + 1).decode("utf-8", "replace")
+    except ValueError:  # a NUL in what is no path
+        return text
+    except OSError as error:
+        # A key may be longer than a path.
+        if error.errno == errno.ENAMETOOLONG:
+            return text
+        refuse(f"{option}: cannot read {text}: {error.strerror}")
+    if "PRIVATE KEY" in found:
+        refuse(f"{option}: {text} is a private key; expected the public key, {text}.pub")
+    if len(found) > LARGEST_KEY_FILE:
+        refuse(f"{option}: {text} has more than {LARGEST_KEY_FILE} bytes; expected a public key")
+    return found
 
 
 def known_hosts_of(file: Path | None) -> str:

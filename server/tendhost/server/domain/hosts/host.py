@@ -407,8 +407,9 @@ class Host:
     def _login(self) -> tuple[str, ...]:
         """The settings that decide whether a login succeeds."""
         config = self.config
-        shown = (*self.host_keys, str(self.certified))
-        return (config.endpoint, config.user, config.ssh_key, *config.groups, *shown)
+        # Groups decide which authorities a certificate may be of.
+        shown = (*self.host_keys, *(["certified", *config.groups] if self.certified else []))
+        return (config.endpoint, config.user, config.ssh_key, *shown)
 
     def acknowledged(self, *, by: str, now: datetime) -> "Host":
         """The host, still in FAILED, with who has acknowledged that. Raises InvalidTransition unless FAILED."""

@@ -49,6 +49,13 @@ def fingerprint(host_key: str) -> str:
     return host_key if blob is None else _text("SHA256", _digest("SHA256", blob))
 
 
+_RFC4716 = re.compile(
+    r"^---- BEGIN SSH2 PUBLIC KEY ----\s*$(.*?)^---- END SSH2 PUBLIC KEY ----\s*$", re.DOTALL | re.M
+)
+"""A public key as `ssh-keygen -e` prints it: RFC 4716, section 3."""
+_RFC4716_HEADER = re.compile(r"^[^:\n]{1,64}:(?:.*\\\n)*.*\n", re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class ExpectedKeys:
     """The host keys that a user expects, any of which may be pinned."""
@@ -96,12 +103,17 @@ def expected_keys(text: str, names: Sequence[str] = ()) -> ExpectedKeys:
     `names` are the names of the host in a known_hosts file. Lines that name different hosts count only if they name
     one of `names`: a whole file must not let the key of any other host in. (A single line is the user's choice.)
     """
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in _RFC4716.sub(_one_line, text).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
         raise ValueError(FORMS)
+    if "PRIVATE KEY" in lines[0]:
+        raise ValueError(f"this is a private key, which nobody but its host is to have; {FORMS}")
     if lines[0].startswith("---"):
-        raise ValueError(f"this is a key file in another format; {FORMS}")
+        other = (
+            "this is a key file in another format, which ssh-keygen -i -m PKCS8 -f FILE converts"
+        )
+        raise ValueError(f"{other}; {FORMS}")
     parsed = [_parsed(line) for line in lines]
     of_hosts = {line.hosts for line in parsed if line.hosts}
     if len(of_hosts) > 1:
@@ -166,6 +178,15 @@ def authority_line(line: str) -> tuple[str, str]:
 def names_in_known_hosts(names: Sequence[str], port: int) -> tuple[str, ...]:
     """How a known_hosts file spells these names of a host, by the port of its sshd: "web1", or "[web1]:2222"."""
     return tuple(names if port == DEFAULT_PORT else (f"[{name}]:{port}" for name in names))
+
+
+def _one_line(block: re.Match[str]) -> str:
+    """A public key in the form of RFC 4716 as type and base64; as it is if it is damaged."""
+    body = "".join(_RFC4716_HEADER.sub("", block[1].lstrip("\n")).split())
+    blob = _blob(f"ssh2 {body}") or b""
+    size = int.from_bytes(blob[:4], "big")
+    kind = blob[4 : 4 + size].decode("ascii", "replace")
+    return f"{kind} {body}\n" if _KEY_TYPE.fullmatch(kind) else block[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
