@@ -79,7 +79,12 @@ _METHODS: Mapping[CallPermission, Mapping[str, tuple[str, ...]]] = {
     CallPermission.ADMINISTER: {
         "tendhost.v1.AccessService": ("CreateToken", "DeleteToken", "ListTokens"),
         # What is configured there runs as root on hosts: hooks, addresses, users.
-        "tendhost.v1.HostService": ("ReconfigureHost", "RegisterHost", "UnregisterHost"),
+        "tendhost.v1.HostService": (
+            "GetLoginFiles",  # for those who set up hosts; it names the hosts behind a jump
+            "ReconfigureHost",
+            "RegisterHost",
+            "UnregisterHost",
+        ),
         "tendhost.v1.PolicyService": ("DeletePolicy", "SetPolicy"),
     },
 }
