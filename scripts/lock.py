@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-DEVELOPMENT = frozenset({"dev", "mutants", "release", "test"})
+DEVELOPMENT = frozenset({"dev", "fuzz", "mutants", "release", "test"})
 """Extras for developers. All others are for users, and are locked."""
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 

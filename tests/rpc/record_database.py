@@ -179,13 +179,12 @@ async def _live(calls: Calls, fleet: SimulatedFleet) -> None:
 
 async def _record(folder: Path, state: Path, fleet: SimulatedFleet) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tendhost.server.main", "--listen", "127.0.0.1:0"),
+        *(sys.executable, "-m", "tendhost.server.main", "--listen", f"unix:{state}/socket"),
         *("--state-dir", str(state)),
         env={
             "HOME": str(state),
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": ":".join(sys.path),
-            "TENDHOST_ATTEMPTS": "1",
             "TENDHOST_SSH_KEY": base64.b64encode(fleet.private_key).decode(),
         },
         stdout=asyncio.subprocess.PIPE,
