@@ -181,7 +181,8 @@ def grpcurl_numbers(grpcurl: str, address: str, rollout: str) -> tuple[int, int]
     """Completed and failed hosts, as a program without any of our code says."""
     method = "tendhost.v1.RolloutService/GetRollout"
     body = json.dumps({"id": rollout})
-    command = [grpcurl, "-plaintext", "-d", body, address, method]
+    socket = address.removeprefix("unix:")
+    command = [grpcurl, "-plaintext", "-d", body, "-unix", socket, method]
     print(f"\n$ {shlex.join(['grpcurl', *command[1:]])}")
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     progress = json.loads(answer)["rollout"]["progress"]

@@ -32,7 +32,7 @@ async def offer_of(connection: socket.socket) -> Offer:
 
     A server sends the message (RFC 4253, section 7.1) without waiting for the client's.
     """
-    reader = _Reader(connection)
+    reader = _OfferReader(connection)
     await asyncio.get_running_loop().sock_sendall(connection, b"SSH-2.0-tendhost\r\n")
     for _ in range(MOST_LINES):
         if (await reader.line()).startswith(b"SSH-"):
@@ -60,7 +60,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
     return data[4:end], data[end:]
 
 
-class _Reader:
+class _OfferReader:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._data = bytearray()
