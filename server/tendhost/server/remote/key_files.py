@@ -69,6 +69,23 @@ class KeyFiles:
             problem = f"the key {path} cannot be read: it was not there within {seconds:g} s"
             raise KeyFileUnusable(problem) from None
 
+    async def parsed(self, data: bytes, name: str, credential: str) -> asyncssh.SSHKey:
+        """The key in `data`, whose passphrase is the credential `credential`.passphrase. Raises KeyFileUnusable.
+
+        In a thread: what makes a passphrase hard to guess takes half a second.
+        """
+
+        def work() -> asyncssh.SSHKey:
+            own = f"{credential}.passphrase"
+            return parsed_key(data, name, own, lambda: passphrase_of(credential, self._credentials))
+
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                return await self._threads.run(work)
+        except TimeoutError:
+            seconds = self._timeout.total_seconds()
+            raise KeyFileUnusable(f"{name} could not be read within {seconds:g} s") from None
+
     async def _read(self, path: str) -> LoginKey:
         known = self._known.get(path)
         found = await self._threads.run(partial(_read_key, path, known, self._credentials))

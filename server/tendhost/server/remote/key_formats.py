@@ -42,7 +42,7 @@ def parsed_key(
         if re.match(pattern, begin):
             raise KeyFileUnusable(f"{name} {problem}")
     try:
-        return asyncssh.import_private_key(data)
+        return _without_token(asyncssh.import_private_key(data), name)
     except ValueError as error:
         # asyncssh has one type of error for all of them, and tells a passphrase by these words.
         if "passphrase" not in str(error).lower():
@@ -55,11 +55,20 @@ def parsed_key(
             " ($CREDENTIALS_DIRECTORY), a key without one, or an agent"
         )
     try:
-        return asyncssh.import_private_key(data, given)
+        return _without_token(asyncssh.import_private_key(data, given), name)
     except ValueError as error:
         # Whatever the decryption made of it: not what the key is.
         problem = f"{name} has another passphrase than the credential {credential}"
         raise KeyFileUnusable(f"{problem}; expected the passphrase of this key") from error
+
+
+def _without_token(key: asyncssh.SSHKey, name: str) -> asyncssh.SSHKey:
+    """The key, unless a security token has to sign with it (ssh-keygen -t ed25519-sk), which a person touches."""
+    if key.get_algorithm().startswith("sk-"):
+        raise KeyFileUnusable(
+            f"{name} needs a security token at each login; {EXPECTED}, of another kind"
+        )
+    return key
 
 
 def parsed_certificate(data: bytes, name: str, key: asyncssh.SSHKey) -> asyncssh.SSHCertificate:

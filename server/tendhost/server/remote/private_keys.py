@@ -17,8 +17,8 @@ from tendhost.server.domain.hosts.certificates import (
     certificate_of,
     validity_problem,
 )
-from tendhost.server.remote.key_files import KeyFiles, LoginKey, passphrase_of
-from tendhost.server.remote.key_formats import KeyFileUnusable, parsed_key
+from tendhost.server.remote.key_files import KeyFiles, LoginKey
+from tendhost.server.remote.key_formats import KeyFileUnusable
 from tendhost.server.remote.protocol import Target
 
 CREDENTIAL = "ssh_key"
@@ -58,8 +58,8 @@ class KeyRing:
         self._default = default
         self._timeout = timeout
         self._now = now
-        self._credentials = credentials
         self._parsed_default: asyncssh.SSHKey | None = None
+        self._parsing = asyncio.Lock()
         self._files = KeyFiles(timeout=timeout, credentials=credentials)
         own = credentials / CREDENTIAL if credentials else None
         self._default_path = str(own) if own is not None and own.exists() else ""
@@ -91,13 +91,11 @@ class KeyRing:
             return await self._files.key(ssh_key)
         if self._default is None:
             return await self._files.key(self._default_path) if self._default_path else None
-        if self._parsed_default is None:
-            self._parsed_default = parsed_key(
-                self._default,
-                "the key in TENDHOST_SSH_KEY",
-                f"{CREDENTIAL}.passphrase",
-                lambda: passphrase_of(CREDENTIAL, self._credentials),
-            )
+        async with self._parsing:
+            if self._parsed_default is None:
+                self._parsed_default = await self._files.parsed(
+                    self._default, "the key in TENDHOST_SSH_KEY", CREDENTIAL
+                )
         return LoginKey(key=self._parsed_default)
 
     def _with_certificate(self, key: LoginKey, user: str) -> LoginKeys:

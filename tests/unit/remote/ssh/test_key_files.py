@@ -1,6 +1,8 @@
 """Key files as ssh-keygen(1) makes them: every format, passphrases, certificates; and everything else people name."""
 
+import asyncio
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from asyncssh.sk_eddsa import _SKEd25519Key
 
 from tendhost.server.domain.host_errors import AuthenticationRefused, KeyUnusable
 from tendhost.server.remote.private_keys import CREDENTIAL, KeyRing
@@ -171,6 +174,41 @@ async def test_file__that_is_something_else_is_named_with_what_was_expected(
     assert problem.startswith(f"the key {file} is ")
     assert why in problem
     assert "; expected " in problem
+
+
+async def test_key_of_a_security_token__is_refused(tmp_path: Path) -> None:
+    public_value = bytes(range(32))
+    key = _SKEd25519Key(public_value, "ssh:", 1, b"handle")
+    file = tmp_path / "id_ed25519_sk"
+    for passphrase in (None, PASSPHRASE):
+        file.touch(mode=0o600)
+        # Not on the event loop: bcrypt takes its time.
+        data = await asyncio.to_thread(key.export_private_key, "openssh", passphrase)
+        file.write_bytes(data)
+        with_passphrase(tmp_path, file, PASSPHRASE)
+        problem = await ring(tmp_path).problem(str(file))
+        assert problem.startswith(f"the key {file} needs a security token at each login")
+
+
+async def test_default_key_with_a_passphrase__is_parsed_once_for_all_its_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, asked = tmp_path / "id", []
+    keygen("-t", "ed25519", "-N", PASSPHRASE, "-f", key)
+    with_passphrase(tmp_path, tmp_path / CREDENTIAL, PASSPHRASE)
+    real = asyncssh.import_private_key
+
+    def counted(data: bytes, passphrase: bytes | None = None) -> asyncssh.SSHKey:
+        if passphrase:
+            asked.append(threading.current_thread())
+        return real(data, passphrase)
+
+    monkeypatch.setattr(asyncssh, "import_private_key", counted)
+    keys = ring(tmp_path, key.read_bytes())
+    said = await asyncio.gather(*(keys.problem("") for _ in range(20)))
+    assert set(said) == {""}
+    assert len(asked) == 1
+    assert asked[0] is not threading.main_thread()
 
 
 # --- certificates ---------------------------------------------------------------------------------
