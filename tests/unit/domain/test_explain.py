@@ -268,3 +268,12 @@ def test_what_a_rollout_waits_for_is_told(waiting, kind):
         host(), SOME, memberships=[place(MemberStatus.WAITING, waiting=waiting, detail="words")]
     )
     assert kind in [reason.kind for reason in found.reasons]
+
+
+def test_host_that_is_only_a_jump__says_so_for_updates_and_reboots():
+    needed = Reboot(need=R.NEEDED, since=NOW)
+    bastion = host(reboot=needed, pending_count=1)
+    bastion = replace(bastion, config=replace(bastion.config, jump_only=True))
+    told = explain(bastion, SOME, (), (), None, NOW)
+    assert told.update == "not updated: it is registered only as a jump for other hosts"
+    assert told.reboot.endswith("; it is registered only as a jump for other hosts")

@@ -19,6 +19,7 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.policy.availability import Availability
+from tendhost.server.domain.rollouts.plan import ONLY_JUMP
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -128,6 +129,8 @@ def _about_updates(
     if running is not None and running.kind is OperationKind.UPDATE and not running.dry_run:
         step = f", in step {running.current.name}" if running.current else ""
         return f"it is being updated now{step}"
+    if host.config.jump_only:
+        return f"not updated: {ONLY_JUMP}"
     if status.failure is not None:
         failure = status.failure
         return (
@@ -184,6 +187,8 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availabi
         when = f"; it was last rebooted {_moment(last.ended_at)}" if last and last.ended_at else ""
         return f"no reboot is needed{when}"
     since = f" since {_moment(reboot.since)}" if reboot.since else ""
+    if host.config.jump_only:
+        return f"a reboot is needed{since}{because}; {ONLY_JUMP}"
     if not host.config.may_reboot:
         return f"a reboot is needed{since}{because}, and its policy does not allow updates to do it"
     if host.status.failure is not None:

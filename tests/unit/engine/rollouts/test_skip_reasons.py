@@ -1,10 +1,12 @@
 """Why hosts are skipped when their turn comes: one cause for the report, however many hosts have it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
 from tendhost.server.domain.operations.operation import OperationKind
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost
@@ -29,7 +31,13 @@ async def failed(world: World, fake: FakeHost, name: str) -> None:
     await world.run(OperationKind.UPDATE, name)
 
 
-@pytest.mark.parametrize("befall", [removed, registered_again, failed])
+async def only_a_jump(world: World, fake: FakeHost, name: str) -> None:
+    config = (await world.host(name)).config
+    wanted = Reconfiguration(name=name, config=replace(config, jump_only=True), mask=("jump_only",))
+    await world.engine.registry.reconfigure(wanted, call())
+
+
+@pytest.mark.parametrize("befall", [removed, registered_again, failed, only_a_jump])
 async def test_skipped_hosts__have_one_cause_in_the_report(world: World, befall: Befall):
     async with world.running() as engine:
         fakes = await fleet(world, "abc")

@@ -32,6 +32,7 @@ TYPICAL_UPDATE = timedelta(minutes=3)
 
 FAILED_BEFORE = "it has failed and has to be retried first"
 """Begins the reason of hosts that are in FAILED before their rollout comes to them."""
+ONLY_JUMP = "it is registered only as a jump for other hosts"
 NEVER_OPEN = "its windows are never open for as long as its update takes"
 """Begins the reason of hosts that their windows never let be updated."""
 
@@ -378,8 +379,7 @@ def _exclusion(
         words = "the filter excludes it by name"
         return ExcludedHost(name=host.name, why=Exclusion.EXCLUDED, detail=words)
     if host.jump_only:
-        words = "it is registered only as a jump for other hosts"
-        return ExcludedHost(name=host.name, why=Exclusion.JUMP_ONLY, detail=words)
+        return ExcludedHost(name=host.name, why=Exclusion.JUMP_ONLY, detail=ONLY_JUMP)
     if host.state is HostState.FAILED:
         words = f"{FAILED_BEFORE}: {host.failed_with}"
         return ExcludedHost(name=host.name, why=Exclusion.FAILED, detail=words)

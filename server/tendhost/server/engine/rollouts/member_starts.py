@@ -9,6 +9,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationOptions
 from tendhost.server.domain.request_errors import HostFailed, OnlyJump, RebootNotAllowed
 from tendhost.server.domain.rollouts.advance import Wait
+from tendhost.server.domain.rollouts.plan import ONLY_JUMP
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, only_waits
 from tendhost.server.domain.transitions import OperationState, started
@@ -157,6 +158,8 @@ class MemberStarts:
                         detail = str(error)
                         if isinstance(error, HostFailed):
                             detail = failed_before(error)
+                        elif isinstance(error, OnlyJump):
+                            detail = ONLY_JUMP
                         update.move(member, MemberStatus.SKIPPED, detail=detail)
                         continue
                     begun.append((state, host))
