@@ -145,7 +145,8 @@ def _told(work: Callable[[], str]) -> int:
 
 def _back_up(database: Path, file: Path, *, force: bool) -> str:
     copy = back_up(database, file, now=SystemClock().now(), force=force)
-    return f"copied {database} to {file}: {copy.size} bytes, revision {copy.revision}"
+    clear = "hooks and health checks are in it in clear text, with any secrets in them"
+    return f"copied {database} to {file}: {copy.size} bytes, revision {copy.revision}; {clear}"
 
 
 def _restore(file: Path, database: Path) -> str:
