@@ -68,4 +68,4 @@ def install(host: Host, key: Path) -> None:
     host.run("mount --make-rshared /", check=True)
     host.run(f"install -Dm600 /dev/stdin {CREDENTIAL}", input=key.read_text(), check=True)
     index = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/srv/wheels PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1"
-    host.run(f"set -e; cd /srv/tendhost; {index}\n{commands()}", timeout=240, check=True)
+    host.run(f"set -e; cd /srv/tendhost; {index}\n{commands()}", timeout=360, check=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.installation import GUIDE, ROOT, SETTINGS, SOCKET, install
 from tests.fleet import Fleet, Host, HostSpec
 
-pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(600)]
 
 TENDHOST = f"/opt/tendhost/bin/tendhost --server unix:{SOCKET}"
 MAIN_PID = "$(systemctl show -P MainPID tendhostd)"
