@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.config import load_settings
-from tendhost.server.main import host_authorities, main
+from tendhost.server.main import main
+from tendhost.server.startup import host_authorities
 from tests.unit.domain.hosts.test_host_keys import made_up
 
 CA = made_up("ssh-ed25519", b"ca")

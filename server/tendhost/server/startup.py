@@ -1,0 +1,196 @@
+"""What the layers are started with, made of the settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from tendhost.server.certificates import (
+    CA,
+    SERVER,
+    SERVER_KEY,
+)
+from tendhost.server.config import (
+    HostCaSettings,
+    NotifySettings,
+    Settings,
+)
+from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
+from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.hosts.host_authorities import (
+    EXPECTED,
+    AuthorityKey,
+    HostAuthority,
+    authority_keys,
+)
+from tendhost.server.domain.notifications.notices import CHOOSABLE, NoticeKind
+from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.domain.notifications.templates import template
+from tendhost.server.domain.operations.log_limit import LogLimit
+from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveMoment
+from tendhost.server.engine.engine import EngineSettings
+from tendhost.server.engine.operations.manager import OperationSettings
+from tendhost.server.engine.retention import Retention
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
+from tendhost.server.engine.steps.context import StepSettings
+from tendhost.server.outbound.apprise import AppriseSender, NotificationSender
+from tendhost.server.remote.ssh import SshSettings
+from tendhost.server.rpc.tls import TlsFiles
+
+TLS_FOLDER = "tls"
+"""Below the state folder: where `tendhostd tls` keeps certificates."""
+Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
+
+
+def listeners_of(settings: Settings) -> Sequence[Listener]:
+    """The addresses to listen on. Raises ConfigurationError."""
+    listeners = []
+    for address in settings.listen:
+        try:
+            listener = listener_of(address)
+        except ValueError:
+            raise ConfigurationError(field="listen", value=address, expected=LISTEN_FORMS) from None
+        encrypted = listener.security in (Security.TLS, Security.MUTUAL_TLS)
+        if encrypted and settings.auth == "none":
+            raise ConfigurationError(
+                field="auth",
+                value="none",
+                expected=f"required, for {address} can be reached from other machines",
+            )
+        if encrypted and tls_files(settings) is None:
+            raise ConfigurationError(
+                field="listen",
+                value=address,
+                expected="a loopback address or unix:/path, for calls from other machines need TLS; make a"
+                " certificate: tendhostd tls init NAME",
+            )
+        listeners.append(listener)
+    return listeners
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """The certificates that are configured, or else those of `tendhostd tls init`; None: there are none."""
+    made = settings.state_dir / TLS_FOLDER
+    certificate = settings.tls_certificate or made / SERVER
+    client_ca = settings.tls_client_ca or made / CA
+    if settings.tls_certificate is None and not certificate.exists():
+        return None
+    return TlsFiles(
+        certificate=certificate,
+        key=settings.tls_key or made / SERVER_KEY,
+        client_ca=client_ca if settings.tls_client_ca or client_ca.exists() else None,
+    )
+
+
+def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
+    """The roles of clients with certificates, by name. Raises ConfigurationError."""
+    found: dict[str, frozenset[Role]] = {}
+    for table in settings.client_certificate:
+        try:
+            found[table.name] = frozenset(map(Role, table.roles))
+        except ValueError as error:
+            raise ConfigurationError(
+                field=f"client_certificate {table.name!r}: roles",
+                value=", ".join(table.roles),
+                expected=f"some of {', '.join(Role)}",
+            ) from error
+    return found
+
+
+def notify_targets(settings: Settings) -> Targets:
+    """The configured targets of notifications, each with the way to it. Raises ConfigurationError."""
+    return [(_target(table), AppriseSender(table.name, table.urls)) for table in settings.notify]
+
+
+def _target(table: NotifySettings) -> NotifyTarget:
+    where = f"notify {table.name!r}"
+    for event in table.events:
+        if event not in CHOOSABLE:
+            expected = f"one of {', '.join(CHOOSABLE)}"
+            raise ConfigurationError(field=f"{where}: events", value=event, expected=expected)
+    return NotifyTarget(
+        name=table.name,
+        kinds=tuple(map(NoticeKind, table.events)) or CHOOSABLE,
+        groups=table.groups,
+        tags=table.tags,
+        title=template(table.title, setting=f"{where}: title") if table.title else None,
+        body=template(table.body, setting=f"{where}: body") if table.body else None,
+        per_minute=table.per_minute,
+    )
+
+
+def wave_hooks(settings: Settings, environment: Mapping[str, str]) -> WaveHooks:
+    """The configured wave hooks. Raises ConfigurationError."""
+    hooks = [
+        WaveHook(
+            name=table.name,
+            when=WaveMoment(table.when),
+            command=table.command,
+            url=table.url,
+            timeout=timedelta(seconds=table.timeout),
+        )
+        for table in settings.wave_hook
+    ]
+    return WaveHooks(hooks, environment=environment)
+
+
+def host_authorities(settings: Settings) -> tuple[HostAuthority, ...]:
+    """The configured authorities that sign the certificates of hosts. Raises ConfigurationError."""
+    return tuple(
+        HostAuthority(name=table.name, keys=_authority_keys(table), groups=table.groups)
+        for table in settings.host_ca
+    )
+
+
+def _authority_keys(table: HostCaSettings) -> tuple[AuthorityKey, ...]:
+    try:
+        return authority_keys(Path(table.file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = "it is not text" if isinstance(error, UnicodeDecodeError) else error
+        raise ConfigurationError(
+            field=f"host_ca {table.name!r}: file",
+            value=table.file,
+            expected=f"{EXPECTED} ({problem})",
+        ) from error
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The settings of the engine."""
+    return EngineSettings(
+        operations=OperationSettings(
+            at_once=settings.operations_at_once,
+            log_limit=LogLimit(size=settings.operation_log_limit),
+            time_limit=timedelta(seconds=settings.operation_timeout),
+            retry=replace(OperationSettings().retry, attempts=settings.attempts),
+            gone_timeout=timedelta(seconds=settings.gone_timeout),
+        ),
+        steps=StepSettings(
+            query_timeout=timedelta(seconds=settings.query_timeout),
+            apply_timeout=timedelta(seconds=settings.apply_timeout),
+            lock_timeout=timedelta(seconds=settings.lock_timeout),
+            reboot_timeout=timedelta(seconds=settings.reboot_timeout),
+            verify_timeout=timedelta(seconds=settings.verify_timeout),
+            gone_timeout=timedelta(seconds=settings.gone_timeout),
+        ),
+        held_up_after=timedelta(seconds=settings.held_up_after),
+        retention=Retention(
+            history=timedelta(days=settings.history_days), events=settings.history_events
+        ),
+    )
+
+
+def ssh_settings(
+    settings: Settings, environment: Mapping[str, str], authorities: tuple[HostAuthority, ...]
+) -> SshSettings:
+    """How hosts are logged in to."""
+    # systemd.exec(5), "Credentials".
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    return SshSettings(
+        credentials=Path(credentials) if credentials else None,
+        host_authorities=authorities,
+        connect_timeout=timedelta(seconds=settings.connect_timeout),
+        login_timeout=timedelta(seconds=settings.login_timeout),
+        private_key=settings.ssh_key,
+    )
