@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.schedules import short_rules
-from tendhost.server.domain.schedules.recurrence import Recurrence, anchored, upcoming
+from tendhost.server.domain.schedules.recurrence import (
+    Recurrence,
+    anchored,
+    unsound_recurrence,
+    upcoming,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -544,3 +549,13 @@ def test_one_kind_of_rule_is_asked_for() -> None:
 def test_start_that_is_far_away_is_refused(years: int) -> None:
     start = NOW.replace(year=NOW.year + years)
     assert refused(cron="0 3 * * *", start=start)[0] == "spec.starts_at"
+
+
+@pytest.mark.parametrize("frequency", ["MONTHLY", "YEARLY;BYMONTH=2", "YEARLY;BYMONTH=12"])
+@pytest.mark.parametrize("number", [-53, -8, -6, 6, 7, 8, 53])
+def test_weekday__that_no_month_has_so_often_is_refused(frequency: str, number: int):
+    ((field, words),) = unsound_recurrence(
+        cron="", rrule=f"FREQ={frequency};BYDAY={number}TU", time_zone="UTC"
+    )
+    assert field.endswith("rrule")
+    assert "no month has a weekday more than 5 times" in words

@@ -52,6 +52,9 @@ _NOT_WITH = {
 _PARTS = (*_WORDS, *_COUNTS, *_NUMBERS)
 """The parts of RFC 5545, section 3.3.10, without seconds: rollouts do not recur by the minute."""
 _LONG = ("MONTHLY", "YEARLY")
+_MOST_OF_A_WEEKDAY = 5
+"""In a month."""
+_NUMBER = re.compile(r"[0-9]+")
 _MOST_POSITIONS = 31
 """Numbers in a BYSETPOS: each is looked for in each month until the last that is looked at."""
 _WIDEST_GAP = timedelta(days=2)
@@ -332,6 +335,10 @@ def _require_allowed(parts: Mapping[str, str]) -> None:
             raise ValueError(f"numbers in BYDAY are allowed with {' and '.join(_LONG)} only")
     if numbered and "BYWEEKNO" in parts:
         raise ValueError("RFC 5545 does not allow numbers in BYDAY with BYWEEKNO")
+    in_months = frequency == "MONTHLY" or "BYMONTH" in parts
+    # dateutil looks beyond the end of its year for the eighth.
+    if in_months and any(int(number) > _MOST_OF_A_WEEKDAY for number in _NUMBER.findall(days)):
+        raise ValueError(f"no month has a weekday more than {_MOST_OF_A_WEEKDAY} times")
     others = [name for name in parts if name.startswith("BY") and name != "BYSETPOS"]
     if "BYSETPOS" in parts and not others:
         raise ValueError("BYSETPOS needs another part such as BYDAY, whose dates it selects")
