@@ -34,7 +34,7 @@ from tendhost.client.errors import (
     WatcherTooSlow,
 )
 from tendhost.client.event_stream import EventStream
-from tendhost.client.models.access import Caller, CredentialKind, NewToken, Role, Token
+from tendhost.client.models.access import AuditRecord, Caller, CredentialKind, NewToken, Role, Token
 from tendhost.client.models.events import (
     DuplicatesChanged,
     Event,
@@ -185,6 +185,7 @@ __all__ = [
     "Advisory",
     "AfterInterruption",
     "AlreadyExists",
+    "AuditRecord",
     "AuthenticationRefused",
     "Caller",
     "CheckResult",

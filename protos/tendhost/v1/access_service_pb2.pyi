@@ -395,3 +395,166 @@ class DeleteTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteTokenResponse: _TypeAlias = DeleteTokenResponse  # noqa: Y015
+
+@_typing.final
+class AuditRecord(_message.Message):
+    """Record of the audit log: a mutation that was carried out or refused, a call that was not admitted, or a call
+    that executed something on a host.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_KIND_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the record. Records are numbered without gaps."""
+    principal: _builtins.str
+    """Name of the caller; without one, the address that the call came from. Empty: several callers."""
+    credential_kind: Global___CredentialKind.ValueType
+    """Kind of the caller's credential. Unspecified: the server itself acted, as for a schedule, the record stands
+    for several refusals, or an earlier version wrote it.
+    """
+    credential_id: _builtins.str
+    """Id of the token, or serial number of the certificate. Empty: another kind of credential."""
+    address: _builtins.str
+    """Address that the call came from, without the port. Empty: as for `credential_kind`."""
+    method: _builtins.str
+    """Full name of the method, such as "/tendhost.v1.HostService/StartUpdate". Empty: the record stands for
+    several refusals.
+    """
+    subject: _builtins.str
+    """Host, operation, rollout, token or other object that the call was about. Empty: the call named none, or was
+    refused before its message was read.
+    """
+    result: _builtins.str
+    """"OK": the mutation was carried out, also where there was nothing to change. "STARTED": the call was about to
+    execute something on a host. "OMITTED": the record stands for refusals without a record of their own.
+    Everything else is the reason of the refusal, as in ErrorInfo.
+    """
+    request_id: _builtins.str
+    """Id of the request. Empty: the request had none."""
+    omitted: _builtins.int
+    """Number of refusals without a record, which this record stands for."""
+    revision: _builtins.int
+    """Revision of the event log after the mutation."""
+    hash: _builtins.str
+    """SHA-256 of the record and of the hash of the record before, in hexadecimal digits; docs/access.md describes
+    what is hashed. Empty: an earlier version wrote the record.
+    """
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the record."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        principal: _builtins.str = ...,
+        credential_kind: Global___CredentialKind.ValueType = ...,
+        credential_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+        method: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        result: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        omitted: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "at", b"at", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "hash", b"hash", "method", b"method", "number", b"number", "omitted", b"omitted", "principal", b"principal", "request_id", b"request_id", "result", b"result", "revision", b"revision", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015
+
+@_typing.final
+class ListAuditRecordsRequest(_message.Message):
+    """Request for ListAuditRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Maximum number of records in the response. 0 means 50; more than 1000 counts as 1000."""
+    page_token: _builtins.str
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
+    principal: _builtins.str
+    """Name of the caller. Empty: all callers."""
+    subject: _builtins.str
+    """Host, operation, rollout or other object that calls were about. Empty: all of them."""
+    method: _builtins.str
+    """Name of a method, in full or without its service: "StartUpdate". Empty: all methods."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Time from which on records are listed. Absent: from the first record on."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Time before which records are listed. Absent: up to the newest record."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        method: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "since", b"since", "subject", b"subject", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRecordsRequest: _TypeAlias = ListAuditRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditRecordsResponse(_message.Message):
+    """Response of ListAuditRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty: this page is the last."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRecord]:
+        """The records, newest first."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___AuditRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRecordsResponse: _TypeAlias = ListAuditRecordsResponse  # noqa: Y015

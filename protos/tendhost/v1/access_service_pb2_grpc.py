@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AccessServiceStub(object):
-    """Manages access to the server: who calls, and the tokens by which callers are known.
+    """Manages access to the server: who calls, and the tokens by which callers are known, and the audit log.
 
     A call without a credential, or with one that is not valid, fails with UNAUTHENTICATED; a call that no role
     of its caller permits with PERMISSION_DENIED. That is so for every method of every service, and happens before
@@ -59,10 +59,15 @@ class AccessServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_access__service__pb2.DeleteTokenRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_access__service__pb2.DeleteTokenResponse.FromString,
                 _registered_method=True)
+        self.ListAuditRecords = channel.unary_unary(
+                '/tendhost.v1.AccessService/ListAuditRecords',
+                request_serializer=tendhost_dot_v1_dot_access__service__pb2.ListAuditRecordsRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_access__service__pb2.ListAuditRecordsResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer(object):
-    """Manages access to the server: who calls, and the tokens by which callers are known.
+    """Manages access to the server: who calls, and the tokens by which callers are known, and the audit log.
 
     A call without a credential, or with one that is not valid, fails with UNAUTHENTICATED; a call that no role
     of its caller permits with PERMISSION_DENIED. That is so for every method of every service, and happens before
@@ -97,6 +102,14 @@ class AccessServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditRecords(self, request, context):
+        """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result.
+        INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -120,6 +133,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     request_deserializer=tendhost_dot_v1_dot_access__service__pb2.DeleteTokenRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_access__service__pb2.DeleteTokenResponse.SerializeToString,
             ),
+            'ListAuditRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditRecords,
+                    request_deserializer=tendhost_dot_v1_dot_access__service__pb2.ListAuditRecordsRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_access__service__pb2.ListAuditRecordsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tendhost.v1.AccessService', rpc_method_handlers)
@@ -129,7 +147,7 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccessService(object):
-    """Manages access to the server: who calls, and the tokens by which callers are known.
+    """Manages access to the server: who calls, and the tokens by which callers are known, and the audit log.
 
     A call without a credential, or with one that is not valid, fails with UNAUTHENTICATED; a call that no role
     of its caller permits with PERMISSION_DENIED. That is so for every method of every service, and happens before
@@ -234,6 +252,33 @@ class AccessService(object):
             '/tendhost.v1.AccessService/DeleteToken',
             tendhost_dot_v1_dot_access__service__pb2.DeleteTokenRequest.SerializeToString,
             tendhost_dot_v1_dot_access__service__pb2.DeleteTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.AccessService/ListAuditRecords',
+            tendhost_dot_v1_dot_access__service__pb2.ListAuditRecordsRequest.SerializeToString,
+            tendhost_dot_v1_dot_access__service__pb2.ListAuditRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

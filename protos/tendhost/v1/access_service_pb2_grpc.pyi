@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccessServiceStub:
-    """Manages access to the server: who calls, and the tokens by which callers are known.
+    """Manages access to the server: who calls, and the tokens by which callers are known, and the audit log.
 
     A call without a credential, or with one that is not valid, fails with UNAUTHENTICATED; a call that no role
     of its caller permits with PERMISSION_DENIED. That is so for every method of every service, and happens before
@@ -29,9 +29,13 @@ class AccessServiceStub:
     """Lists tokens by id, a page at a time. Their secrets are not stored."""
     DeleteToken: _aio.UnaryUnaryMultiCallable[_access_service_pb2.DeleteTokenRequest, _access_service_pb2.DeleteTokenResponse]
     """Revokes a token at once. Calls and streams that already run continue. NOT_FOUND."""
+    ListAuditRecords: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListAuditRecordsRequest, _access_service_pb2.ListAuditRecordsResponse]
+    """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result.
+    INVALID_ARGUMENT.
+    """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Manages access to the server: who calls, and the tokens by which callers are known.
+    """Manages access to the server: who calls, and the tokens by which callers are known, and the audit log.
 
     A call without a credential, or with one that is not valid, fails with UNAUTHENTICATED; a call that no role
     of its caller permits with PERMISSION_DENIED. That is so for every method of every service, and happens before
@@ -69,5 +73,15 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_access_service_pb2.DeleteTokenRequest, _abc.Awaitable[_access_service_pb2.DeleteTokenResponse]],
     ) -> _abc.Awaitable[_access_service_pb2.DeleteTokenResponse]:
         """Revokes a token at once. Calls and streams that already run continue. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListAuditRecords(
+        self,
+        request: _access_service_pb2.ListAuditRecordsRequest,
+        context: _aio.ServicerContext[_access_service_pb2.ListAuditRecordsRequest, _abc.Awaitable[_access_service_pb2.ListAuditRecordsResponse]],
+    ) -> _abc.Awaitable[_access_service_pb2.ListAuditRecordsResponse]:
+        """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result.
+        INVALID_ARGUMENT.
+        """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _aio.Server) -> None: ...

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tendhost.v1 import access_service_pb2 as pb
 from tests.contract.client.mock_server import Refused
@@ -129,3 +130,39 @@ def test_info__says_when_nobody_needs_a_credential(tendhost, server):
     info = system_service_pb2.GetServerInfoResponse(log_id="log1", open_access=True)
     server.answer("GetServerInfo", info)
     assert "no credential is needed" in tendhost("info").out
+
+
+def test_audit__lists_who_asked_for_what_with_which_result(tendhost, server):
+    token = {"credential_kind": pb.CREDENTIAL_KIND_TOKEN, "credential_id": "0123456789ab"}
+    done = pb.AuditRecord(
+        number=3,
+        at=Timestamp(seconds=1801396800),
+        principal="ci",
+        address="ipv4:192.0.2.7",
+        method="/tendhost.v1.HostService/StartUpdate",
+        subject="web1",
+        result="OK",
+        **token,
+    )
+    omitted = pb.AuditRecord(number=2, principal="", result="OMITTED", omitted=7)
+    server.answer("ListAuditRecords", pb.ListAuditRecordsResponse(records=[done, omitted]))
+    words = ("audit", "--host", "web1", "--principal", "ci", "--method", "StartUpdate")
+    first, second = tendhost(*words, "--since", "2027-01-31T00:00Z").out.splitlines()[1:]
+    assert first.split() == [
+        *("2027-01-31", "12:00:00", "ci", "token", "0123456789ab", "(ipv4:192.0.2.7)"),
+        *("StartUpdate", "web1", "OK"),
+    ]
+    assert second.split() == ["(several)", "7", "more", "refused"]
+    (request,) = server.requests("ListAuditRecords")
+    assert (request.subject, request.principal, request.method) == ("web1", "ci", "StartUpdate")
+    assert (request.since.seconds, request.HasField("until")) == (1801353600, False)
+
+
+def test_audit__is_json_for_programs_and_ends_at_the_limit(tendhost, server):
+    records = [pb.AuditRecord(number=number, result="OK") for number in (3, 2, 1)]
+    server.answer(
+        "ListAuditRecords", pb.ListAuditRecordsResponse(records=records, next_page_token="t")
+    )
+    done = tendhost("audit", "--limit", "2", "--output", "json")
+    assert [record["number"] for record in done.json] == [3, 2]
+    assert [record["credential_kind"] for record in done.json] == [None, None]

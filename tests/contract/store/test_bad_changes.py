@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tendhost.server.domain.access.audit import AuditRecord
 from tendhost.server.domain.request_errors import HostAlreadyExists
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import (
-    AuditRecord,
     Change,
     Conflict,
     LogChunk,

@@ -6,13 +6,14 @@ from datetime import datetime
 
 import pytest
 
+from tendhost.server.domain.access.audit import AuditRecord, Head, verified
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollouts.plan import PlannedHost
 from tendhost.server.domain.rollouts.rollout import RolloutStatus
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import AuditRecord, Change, LogChunk, RequestRecord
+from tendhost.server.store.records import AuditFilter, Change, LogChunk, RequestRecord
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import (
     A_DAY,
@@ -159,6 +160,33 @@ async def test_old_audit_rows_go(store: Store) -> None:
         await store.commit(change(audit=audit, at=at))
     assert await pruned(store, before=NOW - A_DAY) == 2
     assert await pruned(store, before=NOW - A_DAY) == 0
+
+
+async def test_audit_log__loses_its_beginning_only_and_stays_a_chain(store: Store) -> None:
+    # A record that is dated late stands among old ones: a clock was put forward, and back again.
+    for at in (OLD, OLD, NOW, OLD, NOW):
+        await store.commit(change(audit=an_audit(at), at=at))
+    before = (await store.audit_entries(AuditFilter(), before=0, limit=9)).items
+    await pruned(store, before=NOW - A_DAY)
+    after = (await store.audit_entries(AuditFilter(), before=0, limit=9)).items
+    assert after == before[:3]
+    start = Head(number=2, hash=before[3].hash)
+    assert verified(reversed(after), start).number == 5
+
+
+async def test_audit_log__goes_on_where_it_was_when_all_of_it_was_dropped(store: Store) -> None:
+    await store.commit(change(audit=an_audit(OLD), at=OLD))
+    (first,) = (await store.audit_entries(AuditFilter(), before=0, limit=9)).items
+    await store.commit(change(at=OLD))
+    assert await pruned(store, before=NOW - A_DAY)
+    assert not (await store.audit_entries(AuditFilter(), before=0, limit=9)).items
+    await store.commit(change(audit=an_audit(NOW), at=NOW))
+    (second,) = (await store.audit_entries(AuditFilter(), before=0, limit=9)).items
+    assert verified([second], Head(number=1, hash=first.hash)).number == 2
+
+
+def an_audit(at: datetime) -> AuditRecord:
+    return AuditRecord(at=at, principal="ann", method="RegisterHost", subject="web1")
 
 
 async def test_old_events_go_and_the_log_says_where_it_begins(store: Store) -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from tendhost.server.domain.access.audit import AuditRecord
 from tendhost.server.domain.request_errors import HostNotFound, RequestIdReused
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import AuditRecord, Conflict, RequestRecord
+from tendhost.server.store.records import Conflict, RequestRecord
 from tests.contract.store.samples import NOW, a_host, change, stored_host
 
 ID = "6b0e3a2e-6d4f-4c5e-9d5e-000000000001"

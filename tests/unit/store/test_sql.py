@@ -46,7 +46,6 @@ ALLOWED: Mapping[str, str] = {
     "PRUNE_OPERATIONS": "the first of two pages, each found by index",
     "NOTE_PRUNED_ROLLOUTS": "the first of two pages, each found by index",
     "PRUNE_ROLLOUTS": "the first of two pages, each found by index",
-    "PRUNE_AUDIT": "the first of two pages, each found by index",
 }
 """The statements that scan or sort, and why they may."""
 
@@ -80,6 +79,14 @@ def members(*statuses: str, wave: int | None = None) -> str:
 
 
 WEB = HostFilter(all_tags=("web",), states=(HostState.FAILED,))
+
+
+def audit(**wanted: Any) -> str:
+    every: dict[str, Any] = {"principal": "", "subject": "", "methods": (), "since": None}
+    every |= {"until": None, "before": 0, "limit": 9}
+    return sql.select_audit(**every | wanted)[0]
+
+
 BUILT: Mapping[str, str] = {
     "select_hosts: all": hosts(),
     "select_hosts: search": hosts(name_prefix="web"),
@@ -107,6 +114,13 @@ BUILT: Mapping[str, str] = {
     "select_members": members("failed"),
     "select_members: wave": members(wave=1),
     "select_members: several": members("failed", "rolled_back"),
+    "select_audit": audit(),
+    "select_audit: page": audit(before=9),
+    "select_audit: principal": audit(principal="ci"),
+    "select_audit: subject": audit(subject="web1", principal="ci"),
+    "select_audit: method": audit(methods=("/a",)),
+    "select_audit: several": audit(methods=("/a", "/b")),
+    "select_audit: time": audit(since=1, until=2),
     "select_startable": sql.select_startable("ro-1", 0, now=1, blocked=("down:",), limit=9)[0],
 }
 """What the functions that put statements together make, for each way that they can go."""

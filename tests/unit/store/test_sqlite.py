@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tendhost.server.domain.access.audit import AuditRecord
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store import pruning
 from tendhost.server.store.database import open_for_writing
-from tendhost.server.store.records import AuditRecord
 from tendhost.server.store.sqlite import SqliteStore, open_store
 from tests.contract.store.samples import A_DAY, NOW, a_host, an_operation, change
 

@@ -1,18 +1,18 @@
-"""Calls about access: who the client is, and tokens."""
+"""Calls about access: who the client is, tokens, and the audit log."""
 
 from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 
 from tendhost.client.convert import access as convert_access
 from tendhost.client.convert.enums import timestamp
-from tendhost.client.models.access import Caller, NewToken, Role, Token
+from tendhost.client.models.access import AuditRecord, Caller, NewToken, Role, Token
 from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import access_service_pb2 as pb
 from tendhost.v1.access_service_pb2_grpc import AccessServiceStub
 
 
 class AccessCalls(Connected):
-    """Who calls, and the tokens by which callers are known."""
+    """Who calls, the tokens by which callers are known, and the audit log."""
 
     @property
     def _access(self) -> AccessServiceStub:
@@ -54,3 +54,30 @@ class AccessCalls(Connected):
         request = pb.DeleteTokenRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._access.DeleteToken, request)
         return convert_access.token(response.token)
+
+    async def audit_records(
+        self,
+        *,
+        principal: str = "",
+        subject: str = "",
+        method: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        page_size: int = 50,
+    ) -> AsyncGenerator[AuditRecord, None]:
+        """Audit records, newest first; pages are loaded when needed.
+
+        `subject` is a host, an operation, a rollout or another object; `method` the name of a method with or without
+        its service. `since` and `until` are aware; a record at `until` is not in the list.
+        """
+        request = pb.ListAuditRecordsRequest(
+            principal=principal,
+            subject=subject,
+            method=method,
+            since=None if since is None else timestamp(since),
+            until=None if until is None else timestamp(until),
+            page_size=page_size,
+        )
+        async for page in self._transport.pages(self._access.ListAuditRecords, request):
+            for found in page.records:
+                yield convert_access.audit_record(found)

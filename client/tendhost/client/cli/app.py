@@ -7,6 +7,7 @@ import typer
 
 from tendhost.client import TendhostError
 from tendhost.client.cli.commands import (
+    audit,
     contexts,
     events,
     hosts,
@@ -98,6 +99,7 @@ app.add_typer(operations.app, name="operation", help="Inspect operations.")
 app.command()(events.events)
 app.command()(pending_updates.osquery)
 app.add_typer(tokens.app, name="token", help="Manage tokens, by which callers are known.")
+app.command()(audit.audit)
 app.add_typer(contexts.app, name="context", help="Manage contexts: servers with their credentials.")
 app.command()(login.login)
 app.command()(login.whoami)

@@ -1,7 +1,7 @@
-"""Conversion of callers and tokens."""
+"""Conversion of callers, tokens and audit records."""
 
 from tendhost.client.convert.enums import enum_names, instant, numbers, reading
-from tendhost.client.models.access import Caller, CredentialKind, Role, Token
+from tendhost.client.models.access import AuditRecord, Caller, CredentialKind, Role, Token
 from tendhost.v1 import access_service_pb2 as pb
 
 _ROLES = enum_names(Role, pb.Role)
@@ -35,4 +35,24 @@ def token(message: pb.Token) -> Token:
         expires_at=instant(message, "expires_at"),
         last_used_at=instant(message, "last_used_at"),
         incomplete=message.incomplete,
+    )
+
+
+def audit_record(message: pb.AuditRecord) -> AuditRecord:
+    """A record of the audit log."""
+    kind = message.credential_kind
+    return AuditRecord(
+        number=message.number,
+        at=instant(message, "at"),
+        principal=message.principal,
+        credential_kind=_credential_kind(kind) if kind else None,
+        credential_id=message.credential_id,
+        address=message.address,
+        method=message.method,
+        subject=message.subject,
+        result=message.result,
+        request_id=message.request_id,
+        omitted=message.omitted,
+        revision=message.revision,
+        hash=message.hash,
     )

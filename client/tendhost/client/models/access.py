@@ -1,4 +1,4 @@
-"""Callers, their roles, and tokens."""
+"""Callers, their roles, tokens, and audit records."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,3 +65,30 @@ class NewToken:
     token: Token
     text: str = field(repr=False)
     """Empty: the answer to the creation was lost; delete the token and create another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """Who asked the server for what, on what, and with which result."""
+
+    number: int
+    """Records are numbered without gaps."""
+    at: datetime | None
+    principal: str
+    """Name of the caller; without one, its address. Empty: several callers."""
+    credential_kind: CredentialKind | None
+    """None: the server itself acted, or the record stands for several refusals."""
+    credential_id: str
+    address: str
+    method: str
+    """Full name; empty: the record stands for several refusals."""
+    subject: str
+    """Host, operation, rollout or other object; empty: none."""
+    result: str
+    """OK, STARTED, OMITTED, or the reason of the refusal."""
+    request_id: str
+    omitted: int
+    """Number of refusals without a record, which this record stands for."""
+    revision: int
+    hash: str
+    """SHA-256 of this record and of the hash of the record before."""

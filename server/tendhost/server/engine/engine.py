@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.engine.audit import AuditLog
 from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.host_tests import HostTester
@@ -71,6 +72,7 @@ class Engine:
     policies: Policies
     pruner: Pruner
     tokens: Tokens
+    audit: AuditLog
     store_watch: StoreWatch
     loop_monitor: LoopMonitor | None = None
     """None: nobody watches the event loop."""
@@ -98,6 +100,7 @@ async def running_engine(
     hosts = HostConnector(store=store, connector=connector)
     tokens = Tokens(store=store, clock=clock)
     await tokens.load()
+    audit = AuditLog(store=store, clock=clock)
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
@@ -138,7 +141,7 @@ async def running_engine(
                 "unfinished work was resumed", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
-        for keeper in (schedules, operations, policies, tokens, store_watch):
+        for keeper in (schedules, operations, policies, tokens, audit, store_watch):
             keeping.start(keeper.keep())
         notifier = Notifier(targets, store=store, clock=clock)
         try:
@@ -156,6 +159,7 @@ async def running_engine(
                     reports=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     tokens=tokens,
+                    audit=audit,
                     store_watch=store_watch,
                     notifier=notifier,
                     pruner=pruner,
@@ -163,5 +167,6 @@ async def running_engine(
                 )
         finally:
             await keeping.cancel()
+            await audit.close()
             await rollouts.stop()
             await operations.stop()

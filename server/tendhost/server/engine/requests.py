@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from tendhost.server.domain.access.audit import AuditRecord
+from tendhost.server.domain.access.principal import CredentialKind
 from tendhost.server.store.protocols.commits import CommitStore
-from tendhost.server.store.records import AuditRecord, Change, Conflict, RequestRecord
+from tendhost.server.store.records import Change, Conflict, RequestRecord
 
 T = TypeVar("T")
 
@@ -28,6 +30,11 @@ class MutationContext(Generic[T]):
     """The caller with its address, for the record."""
     user: str
     """The caller's name; without one, the address that the call comes from."""
+    credential_kind: CredentialKind | None = None
+    """None: the server itself is the caller."""
+    credential: str = ""
+    """Id of the token, or serial number of the certificate."""
+    address: str = ""
     method: str
     request_id: str = ""
     digest: bytes = b""
@@ -39,30 +46,34 @@ class MutationContext(Generic[T]):
         """Commit `change` as this caller's, and return what it results in.
 
         `value_at` makes the result of the revision that the change reached. `subject` is the host,
-        operation or rollout that the audit row names. Raises AlreadyProcessed, and what Store.commit raises.
+        operation or rollout that the audit record names. Raises AlreadyProcessed, and what Store.commit raises.
         """
         committed = await store.commit(self.recorded(change, value_at, subject=subject))
         if committed.replayed is not None:
             raise AlreadyProcessed(committed.replayed)
         return value_at(committed.revision)
 
-    async def commit_unchanged(self, store: CommitStore, value: T, now: datetime) -> T:
+    async def commit_unchanged(
+        self, store: CommitStore, value: T, now: datetime, *, subject: str
+    ) -> T:
         """Answer a mutation that changes nothing with `value`.
 
-        There is no event and no audit row of it, but the same request gets the same answer when it is
+        There is no event of it, but an audit record, and the same request gets the same answer when it is
         repeated. Raises AlreadyProcessed, and what Store.commit raises.
         """
-        record = self._record(lambda _: value)
-        if record is not None:
-            committed = await store.commit(Change(events=(), request=record, at=now))
-            if committed.replayed is not None:
-                raise AlreadyProcessed(committed.replayed)
-        return value
+        return await self.commit(store, Change(events=(), at=now), lambda _: value, subject=subject)
 
     def recorded(self, change: Change, value_at: Callable[[int], T], *, subject: str) -> Change:
-        """`change` with the audit row and the request record of this mutation."""
+        """`change` with the audit record and the request record of this mutation."""
         audit = AuditRecord(
-            at=change.made_at, principal=self.principal, method=self.method, subject=subject
+            at=change.made_at,
+            principal=self.user,
+            credential_kind=self.credential_kind,
+            credential=self.credential,
+            address=self.address,
+            method=self.method,
+            subject=subject,
+            request_id=self.request_id,
         )
         return replace(change, audit=audit, request=self._record(value_at))
 

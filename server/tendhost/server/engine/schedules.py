@@ -147,7 +147,9 @@ class Schedules:
         changed = replace(schedule, spec=amended(schedule.spec, now).spec(now))
         await self._selections.resolved(changed.spec.rollout.filter)
         if changed == schedule:
-            return await call.commit_unchanged(self._store, await self.view(schedule), now)
+            return await call.commit_unchanged(
+                self._store, await self.view(schedule), now, subject=schedule.name
+            )
         going = changed if schedule.paused else changed.going(now)
         changes = changes_of(schedule.spec, changed.spec, renamed=_CONTRACT)
         return await self._saved(going, ScheduleChange.UPDATED, call, changes=changes)

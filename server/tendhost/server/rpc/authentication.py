@@ -67,6 +67,15 @@ class Authenticator:
             )
         return principal
 
+    def known(self, context: Any) -> Principal:
+        """What is known of the caller of a refused call, for the record; its name only if its credential is valid."""
+        try:
+            return self._principal(context)
+        except (CredentialMissing, CredentialInvalid):
+            return Principal(
+                name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
+            )
+
     def _principal(self, context: Any) -> Principal:
         metadata = context.invocation_metadata() or ()
         address = _address(context)

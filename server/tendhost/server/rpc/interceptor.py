@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
 from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.rpc.auditing import ON_HOSTS, CallAudit
 from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.status import internal_status, status_of
@@ -57,6 +58,9 @@ def call(encode: Callable[[T], Message]) -> MutationContext[T]:
     return MutationContext(
         principal=str(caller.principal),
         user=caller.principal.name or caller.principal.address,
+        credential_kind=caller.principal.kind,
+        credential=caller.principal.credential,
+        address=caller.principal.address,
         method=caller.method,
         request_id=caller.request_id,
         digest=caller.digest,
@@ -72,8 +76,11 @@ def caller() -> Principal:
 class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
     """The one interceptor. Of services that are not tendhost's own it only admits the callers."""
 
-    def __init__(self, store: ResponseStore, authenticator: Authenticator) -> None:
+    def __init__(
+        self, store: ResponseStore, authenticator: Authenticator, audit: CallAudit
+    ) -> None:
         self._store = store
+        self._audit = audit
         self._authenticator = authenticator
         self._mutating: TaskSet[Outcome] = TaskSet()
         self._guarded: dict[str, Any] = {}
@@ -108,7 +115,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
         async def admit(context: Any) -> None:
             try:
-                self._authenticator.admitted(method, context)
+                await self._admitted(method, context)
             except TendhostError as error:
                 await _abort(method, error, context)
 
@@ -135,6 +142,15 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             response_serializer=handler.response_serializer,
         )
 
+    async def _admitted(self, method: str, context: Any) -> Principal:
+        """See Authenticator.admitted; a refusal is recorded."""
+        try:
+            return self._authenticator.admitted(method, context)
+        except TendhostError as error:
+            known = self._authenticator.known(context)
+            await self._audit.refused(method, None, known, error)
+            raise
+
     def _guard(self, method: str, handler: Any) -> Any:
         # Requests are read and decoded here: grpc would tell the caller the decoder's own
         # words, and leave a call that ends without a message open for ever.
@@ -156,13 +172,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         async def guarded(_requests: Any, context: Any) -> Message | bytes:
             began = time.perf_counter()
             try:
-                principal = self._authenticator.admitted(method, context)
+                principal = await self._admitted(method, context)
                 request = _decoded(await context.read(), decode)
-                caller = _accepted(method, request, principal)
-                if _REQUEST_ID in request.DESCRIPTOR.fields_by_name:
-                    response = await self._mutated(lambda: handler(request, context), caller)
-                else:
-                    response = await handler(request, context)
+                response = await self._answer(
+                    method, request, principal, lambda: handler(request, context)
+                )
             except Exception as error:
                 await _abort(method, error, context)
                 raise
@@ -171,12 +185,52 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
         return guarded
 
+    async def _answer(
+        self,
+        method: str,
+        request: Message,
+        principal: Principal,
+        work: Callable[[], Awaitable[Message]],
+    ) -> Message | bytes:
+        """The answer to a call that was admitted. Refusals of mutations, and of calls to hosts, are recorded."""
+        if _REQUEST_ID in request.DESCRIPTOR.fields_by_name:
+
+            async def recorded() -> Outcome:
+                # Also when its caller has gone away meanwhile.
+                outcome = await self._accepted_outcome(method, request, principal, work)
+                if isinstance(outcome, Exception):
+                    await self._audit.refused(method, request, principal, outcome)
+                return outcome
+
+            return await self._mutated(recorded)
+        _accepted(method, request, principal)
+        if method not in ON_HOSTS:
+            return await work()
+        await self._audit.started(method, request, principal)
+        try:
+            return await work()
+        except Exception as error:
+            await self._audit.refused(method, request, principal, error)
+            raise
+
+    async def _accepted_outcome(
+        self,
+        method: str,
+        request: Message,
+        principal: Principal,
+        work: Callable[[], Awaitable[Message]],
+    ) -> Outcome:
+        try:
+            return await self._outcome(work, _accepted(method, request, principal))
+        except Exception as error:
+            return error
+
     async def _mutated(
-        self, work: Callable[[], Awaitable[Message]], caller: Caller
+        self, recorded: Callable[[], Coroutine[Any, Any, Outcome]]
     ) -> Message | bytes:
         """The answer to a mutation, which is carried through even when its caller goes away."""
         # Left in the middle, what is stored would have nobody who drives it.
-        outcome = await asyncio.shield(self._mutating.start(self._outcome(work, caller)))
+        outcome = await asyncio.shield(self._mutating.start(recorded()))
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -206,7 +260,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         async def guarded(_requests: Any, context: Any) -> None:
             began = time.perf_counter()
             try:
-                principal = self._authenticator.admitted(method, context)
+                principal = await self._admitted(method, context)
                 request = _decoded(await context.read(), decode)
                 _accepted(method, request, principal)
                 await handler(request, Stream(context))

@@ -77,7 +77,12 @@ _METHODS: Mapping[CallPermission, Mapping[str, tuple[str, ...]]] = {
         "tendhost.v1.RolloutService": ("ApproveWave",),
     },
     CallPermission.ADMINISTER: {
-        "tendhost.v1.AccessService": ("CreateToken", "DeleteToken", "ListTokens"),
+        "tendhost.v1.AccessService": (
+            "CreateToken",
+            "DeleteToken",
+            "ListAuditRecords",
+            "ListTokens",
+        ),
         # What is configured there runs as root on hosts: hooks, addresses, users.
         "tendhost.v1.HostService": (
             "GetLoginFiles",  # for those who set up hosts; it names the hosts behind a jump

@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from tendhost.server.domain.access.listen import Listener
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.auditing import CallAudit
 from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.interceptor import RequestInterceptor, validate
 from tendhost.server.rpc.listeners import bind
@@ -105,7 +106,7 @@ async def serving(
         open_access=open_access,
         certificates=certificates,
     )
-    interceptor = RequestInterceptor(engine.store, authenticator)
+    interceptor = RequestInterceptor(engine.store, authenticator, CallAudit(engine.audit))
     server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(

@@ -28,7 +28,7 @@ from tendhost.server.domain.request_errors import (
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import rows, sql
+from tendhost.server.store import audit_chain, rows, sql
 from tendhost.server.store.records import (
     Change,
     Committed,
@@ -150,11 +150,7 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
         created_at = change.made_at
         _write_request(database, change.request, revision, created_at)
     if change.audit is not None:
-        audit = change.audit
-        at = rows.instant(audit.at)
-        database.execute(
-            sql.INSERT_AUDIT, (revision, at, audit.principal, audit.method, audit.subject)
-        )
+        audit_chain.append(database, change.audit, revision)
 
 
 def _write_request(

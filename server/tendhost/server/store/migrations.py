@@ -268,6 +268,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE audit_by_revision",
         "CREATE INDEX audit_by_time ON audit (at)",
     ),
+    (
+        "ALTER TABLE audit ADD COLUMN credential_kind TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE audit ADD COLUMN credential TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE audit ADD COLUMN address TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE audit ADD COLUMN result TEXT NOT NULL DEFAULT 'OK'",
+        "ALTER TABLE audit ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE audit ADD COLUMN omitted BIGINT NOT NULL DEFAULT 0",
+        # Empty: of a version that did not chain the records.
+        "ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX audit_by_principal ON audit (principal, number)",
+        "CREATE INDEX audit_by_subject ON audit (subject, number)",
+        "CREATE INDEX audit_by_method ON audit (method, number)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tendhost.server.store import rows, sql
+from tendhost.server.store import audit_chain, rows, sql
 
 PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
@@ -44,7 +44,7 @@ def prune(
     parts = (
         _prune_operations(database, old),
         _prune_rollouts(database, old),
-        _prune_rows(database, sql.PRUNE_AUDIT, old),
+        _prune_audit(database, old),
         _prune_rows(database, sql.PRUNE_REQUESTS, (requests_before,)),
         _prune_plans(database, cut),
     )
@@ -66,6 +66,11 @@ _Old = tuple[int, int, int]
 
 def _prune_rows(database: sqlite3.Connection, statement: str, old: tuple[int, ...]) -> _Dropped:
     dropped = database.execute(statement, (*old, ROWS_AT_ONCE)).rowcount
+    return dropped, dropped >= ROWS_AT_ONCE
+
+
+def _prune_audit(database: sqlite3.Connection, old: _Old) -> _Dropped:
+    dropped = audit_chain.drop_beginning(database, (*old, ROWS_AT_ONCE))
     return dropped, dropped >= ROWS_AT_ONCE
 
 

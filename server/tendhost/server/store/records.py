@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar, cast
 
+from tendhost.server.domain.access.audit import AuditRecord
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
@@ -85,14 +86,17 @@ class RequestRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRecord:
-    """Who asked for a mutation."""
+class AuditFilter:
+    """Which audit records to read; an empty field, or None, admits all."""
 
-    at: datetime
-    principal: str
-    method: str
-    subject: str
-    """The host, operation or rollout that it was about."""
+    principal: str = ""
+    subject: str = ""
+    methods: tuple[str, ...] = ()
+    """Full names."""
+    since: datetime | None = None
+    """Records of this time and later."""
+    until: datetime | None = None
+    """Records before this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ class Change:
 
     A change without events reaches no revision, and is of no interest to those who read the event log.
     It may hold operations that are stored already, with their logs, tokens, settle a restoration, and record a
-    request that changed nothing. Such an operation keeps its revision, which is that of its last event,
+    request that changed nothing or was refused. Such an operation keeps its revision, which is that of its last event,
     and its `quiet_writes` grow by one; a change with events sets them to 0. Both numbers together are
     what compare-and-swap compares.
     """

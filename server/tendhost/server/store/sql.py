@@ -281,9 +281,13 @@ GET_REQUEST = "SELECT digest, response FROM requests WHERE id = ?1"
 INSERT_REQUEST = """
     INSERT INTO requests (id, digest, response, at, revision) VALUES (?1, ?2, ?3, ?4, ?5)
 """
-INSERT_AUDIT = """
-    INSERT INTO audit (revision, at, principal, method, subject) VALUES (?1, ?2, ?3, ?4, ?5)
+_AUDIT_COLUMNS = """
+    number, revision, at, principal, credential_kind, credential, address, method, subject, result,
+    request_id, omitted, hash
 """
+INSERT_AUDIT = f"""
+    INSERT INTO audit ({_AUDIT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+"""  # noqa: S608
 
 FIRST_EVENT_SINCE = """
     SELECT revision FROM events WHERE revision > ?1 AND at >= ?2 AND at <= ?3
@@ -350,9 +354,18 @@ PRUNE_REQUESTS = """
         SELECT id FROM requests WHERE revision < ?1 ORDER BY revision LIMIT ?2
     )
 """
-PRUNE_AUDIT = f"DELETE FROM audit WHERE number IN ({_oldest('audit', 'number', 'at')})"  # noqa: S608
+LAST_AUDIT = "SELECT number, hash FROM audit WHERE number > 0 ORDER BY number DESC LIMIT 1"
+# The chain only ever loses its beginning, up to the first record that is not old.
+LAST_OLD_AUDIT = """
+    SELECT number, hash FROM audit WHERE number < coalesce(
+        (SELECT min(number) FROM audit WHERE NOT (revision <= ?2 AND (at < ?1 OR at > ?3))),
+        (SELECT max(number) + 1 FROM audit)
+    ) AND number < (SELECT min(number) FROM audit) + ?4 ORDER BY number DESC LIMIT 1
+"""
+PRUNE_AUDIT = "DELETE FROM audit WHERE number <= ?1"
 
 _LAST = "\U0010ffff"
+_BEHIND_ALL = 2**63 - 1
 
 
 def select_operations(
@@ -371,6 +384,33 @@ def select_operations(
     if rollout:
         where.add("rollout = {} AND rollout <> ''", rollout)
     return _by_status("operations", where, map(str, statuses), order="id DESC", limit=limit)
+
+
+def select_audit(
+    *,
+    principal: str,
+    subject: str,
+    methods: Iterable[str],
+    since: int | None,
+    until: int | None,
+    before: int,
+    limit: int,
+) -> tuple[str, list[object]]:
+    """Audit records, newest first."""
+    where = Where()
+    for condition, value in (
+        ("number < {}", before or _BEHIND_ALL),
+        ("principal = {}", principal or None),
+        ("subject = {}", subject or None),
+        ("+at >= {}", since),  # not by its index: that of numbers is in order
+        ("+at < {}", until),
+    ):
+        if value is not None:
+            where.add(condition, value)
+    wanted = tuple(methods)
+    where.add_in("method" if len(wanted) == 1 else "+method", wanted)
+    text = f"SELECT {_AUDIT_COLUMNS} FROM audit {where} ORDER BY number DESC LIMIT {limit}"  # noqa: S608
+    return text, where.values
 
 
 def select_rollouts(

@@ -154,7 +154,9 @@ class Policies:
             now = self._clock.now()
             policy = wanted.of(former, now)
             if policy == former:
-                return await call.commit_unchanged(self._store, former, now)
+                return await call.commit_unchanged(
+                    self._store, former, now, subject=_subject(former.group)
+                )
             changed = replace(policy, changed_by=call.principal, changed_at=now)
             return await self._saved(changed, call, changes=changes_of(former, policy))
 
@@ -195,8 +197,9 @@ class Policies:
             group_policies=() if deleted else (policy,),
             removed_group_policies=(policy,) if deleted else (),
         )
-        subject = f"group {policy.group}" if policy.group else "fleet"
-        saved = await call.commit(self._store, change, at_revision(policy), subject=subject)
+        saved = await call.commit(
+            self._store, change, at_revision(policy), subject=_subject(policy.group)
+        )
         # Not read again: the policy applies from now on, even if the store becomes unavailable.
         others = {
             group: other for group, other in self._group_policies.items() if group != saved.group
@@ -208,6 +211,10 @@ class Policies:
     def _notify(self, host: str) -> None:
         for listener in self._listeners:
             listener(host)
+
+
+def _subject(group: str) -> str:
+    return f"group {group}" if group else "fleet"
 
 
 def _whose(group: str) -> str:

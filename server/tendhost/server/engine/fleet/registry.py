@@ -96,7 +96,9 @@ class Registry:
             await self._enrolment.require_usable_key(config)
         changed = changed.pinned(await self._enrolment.pins_after(wanted, config, host.pins))
         if changed == host:
-            return await call.commit_unchanged(self._store, host, self._clock.now())
+            return await call.commit_unchanged(
+                self._store, host, self._clock.now(), subject=host.name
+            )
         changes = _changes(host, changed)
         bodies: list[EventBody] = [
             HostReconfigured(

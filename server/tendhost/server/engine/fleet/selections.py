@@ -108,7 +108,9 @@ class Selections:
         _require_own_hosts(selection)
         now = self._clock.now()
         if selection == former.filter:
-            return await call.commit_unchanged(self._store, await self.view(former), now)
+            return await call.commit_unchanged(
+                self._store, await self.view(former), now, subject=former.name
+            )
         changed = replace(former, filter=selection, changed_at=now, changed_by=call.principal)
         changes = changes_of(former.filter, selection)
         view = await self.view(changed)

@@ -1,7 +1,10 @@
-"""Messages of callers and tokens."""
+"""Messages of callers, tokens and audit records."""
 
 from datetime import UTC, datetime
 
+from google.protobuf.message import Message
+
+from tendhost.server.domain.access.audit import AuditEntry
 from tendhost.server.domain.access.principal import CredentialKind, Principal
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.access.tokens import Token
@@ -9,6 +12,8 @@ from tendhost.server.domain.bounds import text
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.rpc.convert.common import numbers, timestamp
 from tendhost.server.rpc.convert.whole import whole
+from tendhost.server.rpc.permissions import PERMISSIONS
+from tendhost.server.store.records import AuditFilter, Unreadable
 from tendhost.v1 import access_service_pb2 as pb
 
 ROLE = numbers(Role, pb.Role)
@@ -23,13 +28,58 @@ def roles_of(request: pb.CreateTokenRequest) -> tuple[Role, ...]:
 
 def expiry_of(request: pb.CreateTokenRequest) -> datetime | None:
     """When a new token is to expire; None: never. Raises InvalidArgument."""
-    if not request.HasField("expires_at"):
+    return _time(request, "expires_at")
+
+
+def _time(request: Message, field: str) -> datetime | None:
+    """A time of a request; None: it has none. Raises InvalidArgument."""
+    if not request.HasField(field):
         return None
     try:
-        return request.expires_at.ToDatetime(tzinfo=UTC)
+        found: datetime = getattr(request, field).ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        violation = FieldViolation("expires_at", "must be a time in the years 1 to 9999")
+        violation = FieldViolation(field, "must be a time in the years 1 to 9999")
         raise InvalidArgument(violation) from None
+    return found
+
+
+def audit_filter(request: pb.ListAuditRecordsRequest) -> AuditFilter:
+    """Which records a request asks for. Raises InvalidArgument."""
+    return AuditFilter(
+        principal=request.principal,
+        subject=request.subject,
+        methods=_methods(request.method),
+        since=_time(request, "since"),
+        until=_time(request, "until"),
+    )
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    """The full names of the methods that a text names; none for an empty text."""
+    if not text:
+        return ()
+    return tuple(method for method in PERMISSIONS if method.endswith(f"/{text}")) or (text,)
+
+
+def audit_message(entry: AuditEntry | Unreadable) -> pb.AuditRecord:
+    """A record as admins see it."""
+    assert isinstance(entry, AuditEntry)  # no column of a record is a document
+    record = entry.record
+    return pb.AuditRecord(
+        number=entry.number,
+        at=timestamp(record.at),
+        principal=record.principal,
+        credential_kind=CREDENTIAL_KIND[record.credential_kind] if record.credential_kind else 0,
+        credential_id=record.credential,
+        address=record.address,
+        method=record.method,
+        subject=record.subject,
+        result=record.result,
+        request_id=record.request_id,
+        omitted=record.omitted,
+        revision=entry.revision,
+        hash=entry.hash,
+    )
 
 
 def caller_message(principal: Principal) -> pb.GetCallerResponse:

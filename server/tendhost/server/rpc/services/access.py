@@ -1,4 +1,4 @@
-"""AccessService: who calls, and the tokens by which callers are known."""
+"""AccessService: who calls, the tokens by which callers are known, and the audit log."""
 
 from typing import Any
 
@@ -6,13 +6,15 @@ from tendhost.server.domain.access.tokens import Token
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.tokens import NewToken
 from tendhost.server.rpc.convert.access import (
+    audit_filter,
+    audit_message,
     caller_message,
     expiry_of,
     roles_of,
     token_message,
 )
 from tendhost.server.rpc.interceptor import call, caller
-from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.rpc.paging import fill, number, page_size, position
 from tendhost.v1 import access_service_pb2 as pb
 from tendhost.v1 import access_service_pb2_grpc
 
@@ -22,6 +24,7 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
 
     def __init__(self, engine: Engine) -> None:
         self._tokens = engine.tokens
+        self._audit = engine.audit
 
     async def GetCaller(self, request: pb.GetCallerRequest, context: Any) -> pb.GetCallerResponse:
         return caller_message(caller())
@@ -55,6 +58,19 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
         self, request: pb.DeleteTokenRequest, context: Any
     ) -> pb.DeleteTokenResponse:
         return _deleted(await self._tokens.delete(request.id, call(_deleted)))
+
+    async def ListAuditRecords(
+        self, request: pb.ListAuditRecordsRequest, context: Any
+    ) -> pb.ListAuditRecordsResponse:
+        page = await self._audit.entries(
+            audit_filter(request),
+            before=number(position(request, request.page_token), default=0),
+            limit=page_size(request.page_size),
+        )
+        records, following = fill(
+            request, page.rows, audit_message, lambda entry: str(entry.number), more=page.more
+        )
+        return pb.ListAuditRecordsResponse(records=records, next_page_token=following)
 
 
 def _without_text(new: NewToken) -> pb.CreateTokenResponse:

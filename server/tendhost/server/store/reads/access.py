@@ -1,18 +1,39 @@
-"""Reads of the credentials that the server has issued."""
+"""Reads of the credentials that the server has issued, and of the audit log."""
 
 import sqlite3
 from collections.abc import Sequence
 
+from tendhost.server.domain.access.audit import AuditEntry
 from tendhost.server.domain.access.tokens import Token
-from tendhost.server.store import rows, sql
+from tendhost.server.store import audit_chain, rows, sql
 from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.records import AuditFilter, Page
 
 
 class AccessReads(ReadConnections):
-    """See TokenStore."""
+    """See TokenStore and AuditStore."""
 
     async def tokens(self) -> Sequence[Token]:
         def work(database: sqlite3.Connection) -> Sequence[Token]:
             return tuple(rows.token_of(*row) for row in database.execute(sql.ALL_TOKENS))
+
+        return await self._read(work)
+
+    async def audit_entries(
+        self, wanted: AuditFilter, *, before: int, limit: int
+    ) -> Page[AuditEntry]:
+        text, values = sql.select_audit(
+            principal=wanted.principal,
+            subject=wanted.subject,
+            methods=wanted.methods,
+            since=rows.moment(wanted.since),
+            until=rows.moment(wanted.until),
+            before=before,
+            limit=limit + 1,
+        )
+
+        def work(database: sqlite3.Connection) -> Page[AuditEntry]:
+            found = [audit_chain.entry_of(row) for row in database.execute(text, values)]
+            return Page(rows=tuple(found[:limit]), more=len(found) > limit)
 
         return await self._read(work)

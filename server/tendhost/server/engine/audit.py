@@ -1,0 +1,96 @@
+"""The audit log beyond mutations that are carried out: refusals, and calls that read from a host."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.access.audit import AuditEntry, AuditRecord
+from tendhost.server.domain.access.refusal_limit import RefusalLimit
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.engine.waiting import CEILING, repeat_every
+from tendhost.server.store.protocols.access import AuditStore
+from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.records import AuditFilter, Change, Page
+
+logger = logging.getLogger(__name__)
+
+OMITTED = "OMITTED"
+"""The result of a record that stands for refusals without a record."""
+
+
+class AuditedStore(AuditStore, CommitStore, Protocol):
+    """The audit log, and changes of it."""
+
+
+class AuditLog:
+    """Records what no mutation records in its own transaction."""
+
+    def __init__(self, *, store: AuditedStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._limit = RefusalLimit()
+
+    def now(self) -> datetime:
+        """The time of a record that is made now."""
+        return self._clock.now()
+
+    async def started(self, record: AuditRecord) -> None:
+        """Record a call before it is carried out. Raises StoreUnavailable: it must not be carried out."""
+        await self._commit(record)
+
+    async def refused(self, record: AuditRecord) -> None:
+        """Record a refusal, or count it where its caller was refused too often. The caller is refused in any case."""
+        try:
+            await self._tell_omitted(self._clock.elapsed())
+            if self._limit.admits(record.principal, self._clock.elapsed()):
+                await self._commit(record)
+        except TendhostError as error:
+            logger.warning("a refusal was not recorded", extra={"cause": str(error)})
+
+    async def keep(self) -> None:
+        """Record how many refusals have no record, once their window has ended, until cancelled."""
+        await self._clock.sleep(CEILING)
+        failed = "the number of refusals without a record was not recorded"
+        await repeat_every(CEILING, self._look, clock=self._clock, logger=logger, failed=failed)
+
+    async def close(self) -> None:
+        """Record what was counted so far."""
+        try:
+            await self._record_omitted(self._limit.take())
+        except TendhostError as error:
+            logger.warning("refusals were not recorded", extra={"cause": str(error)})
+
+    async def entries(self, wanted: AuditFilter, *, before: int, limit: int) -> Page[AuditEntry]:
+        """See AuditStore.audit_entries."""
+        return await self._store.audit_entries(wanted, before=before, limit=limit)
+
+    async def _look(self) -> None:
+        await self._tell_omitted(self._clock.elapsed())
+
+    async def _tell_omitted(self, elapsed: timedelta) -> None:
+        if self._limit.ended(elapsed):
+            await self._record_omitted(self._limit.take())
+
+    async def _record_omitted(self, omitted: Mapping[str, int]) -> None:
+        now = self._clock.now()
+        await asyncio.gather(
+            *(
+                self._commit(
+                    AuditRecord(
+                        at=now,
+                        principal=caller,
+                        method="",
+                        subject="",
+                        result=OMITTED,
+                        omitted=count,
+                    )
+                )
+                for caller, count in omitted.items()
+            )
+        )
+
+    async def _commit(self, record: AuditRecord) -> None:
+        await self._store.commit(Change(events=(), audit=record, at=record.at))
