@@ -202,7 +202,8 @@ async def test_list__is_filtered_and_paged(doors, world: World):
     assert len(await records(owner, until=later)) == 2
     assert await records(owner, principal="nobody") == []
     assert await records(owner, method="Nothing") == []
-    numbers, page = [], ""
+    numbers: list[int] = []
+    page = ""
     while True:
         response = await owner.access.ListAuditRecords(
             pb.ListAuditRecordsRequest(page_size=1, page_token=page)

@@ -133,7 +133,6 @@ def test_info__says_when_nobody_needs_a_credential(tendhost, server):
 
 
 def test_audit__lists_who_asked_for_what_with_which_result(tendhost, server):
-    token = {"credential_kind": pb.CREDENTIAL_KIND_TOKEN, "credential_id": "0123456789ab"}
     done = pb.AuditRecord(
         number=3,
         at=Timestamp(seconds=1801396800),
@@ -142,7 +141,8 @@ def test_audit__lists_who_asked_for_what_with_which_result(tendhost, server):
         method="/tendhost.v1.HostService/StartUpdate",
         subject="web1",
         result="OK",
-        **token,
+        credential_kind=pb.CREDENTIAL_KIND_TOKEN,
+        credential_id="0123456789ab",
     )
     omitted = pb.AuditRecord(number=2, principal="", result="OMITTED", omitted=7)
     server.answer("ListAuditRecords", pb.ListAuditRecordsResponse(records=[done, omitted]))

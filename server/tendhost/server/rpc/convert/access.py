@@ -65,11 +65,14 @@ def audit_message(entry: AuditEntry | Unreadable) -> pb.AuditRecord:
     """A record as admins see it."""
     assert isinstance(entry, AuditEntry)  # no column of a record is a document
     record = entry.record
+    kind = pb.CREDENTIAL_KIND_UNSPECIFIED
+    if record.credential_kind is not None:
+        kind = CREDENTIAL_KIND[record.credential_kind]
     return pb.AuditRecord(
         number=entry.number,
         at=timestamp(record.at),
         principal=record.principal,
-        credential_kind=CREDENTIAL_KIND[record.credential_kind] if record.credential_kind else 0,
+        credential_kind=kind,
         credential_id=record.credential,
         address=record.address,
         method=record.method,
