@@ -269,3 +269,13 @@ def test_tables_that_cannot_be_used_are_refused_and_no_secret_is_told(tmp_path, 
     said = refused(text, tmp_path=tmp_path)
     assert words in said
     assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "text", ["attempts = " + "9" * 5000, "attempts = " + "[" * 5000, "=", "\0"]
+)
+def test_file_that_toml_cannot_hold__is_refused_as_a_setting(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "tendhostd.toml"
+    file.write_text(text)
+    with pytest.raises(SettingError, match="a TOML file"):
+        load_settings(file=file, environment={}, options={})

@@ -217,7 +217,10 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, A
         ) from error
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # TOMLDecodeError, too many digits, too many brackets
         raise SettingError(
             setting="config", value=str(path), expected=f"a TOML file ({error})"
         ) from error

@@ -39,7 +39,7 @@ _FURTHER = {
 }
 """What a command needs beside its arguments to ask the server something."""
 _WITHOUT_SERVER = {"version", "context list", "context use", "context delete"}
-_ARGUMENTS = {"wave": "1", "sql": "SELECT 1"}
+_ARGUMENTS = {"wave": "1", "sql": "SELECT 1", "file": __file__}
 
 
 def _commands() -> dict[str, list[str]]:
