@@ -49,7 +49,14 @@ def parser() -> argparse.ArgumentParser:
     testing.add_argument(
         "target", metavar="NAME", help="name of the target in the configuration file"
     )
-    for command in (backing_up, restoring, checking, testing, *_add_tls(commands)):
+    for command in (
+        backing_up,
+        restoring,
+        checking,
+        testing,
+        *_add_tls(commands),
+        *_add_audit(commands),
+    ):
         _add_place(command, default=argparse.SUPPRESS)
     return parser
 
@@ -74,6 +81,29 @@ def _add_tls(commands: Any) -> list[argparse.ArgumentParser]:
     client.add_argument("names", nargs=1, metavar="NAME", help="name of the client")
     show = tls_commands.add_parser("show", help="show the certificates and when they expire")
     return [tls, init, client, show]
+
+
+def _add_audit(commands: Any) -> list[argparse.ArgumentParser]:
+    audit = commands.add_parser("audit", help="verify and export the audit log")
+    audit_commands = audit.add_subparsers(
+        dest="audit_command", metavar="COMMAND", title="commands", required=True
+    )
+    verify = audit_commands.add_parser(
+        "verify",
+        help="check that no record was altered or removed, in the database, or in an export and the database",
+    )
+    verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an export")
+    verify.add_argument(
+        "--key", default="", metavar="KEY", help="public key with which the export must be signed"
+    )
+    export = audit_commands.add_parser(
+        "export", help="write all records as JSON lines with a signed head"
+    )
+    export.add_argument("file", type=Path, metavar="FILE", help="path of the export")
+    show = audit_commands.add_parser(
+        "show-key", help="show the public key with which exports are signed"
+    )
+    return [audit, verify, export, show]
 
 
 def _add_place(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:

@@ -45,6 +45,8 @@ from tendhost.server.startup import (
     tls_files,
     wave_hooks,
 )
+from tendhost.server.store import audit_export
+from tendhost.server.store.audit_export import AuditFailed
 from tendhost.server.store.backup import CopyFailed, back_up, restore
 from tendhost.server.store.sqlite import open_store
 from tendhost.server.tls_commands import TLS_COMMANDS
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
     file, command, copy = options.pop("config"), options.pop("command"), options.pop("file", None)
     tls, names = options.pop("tls_command", None), options.pop("names", [])
+    audit, key = options.pop("audit_command", None), options.pop("key", "")
     force, target = options.pop("force", False), options.pop("target", "")
     try:
         settings = load_settings(file=file, environment=os.environ, options=options)
@@ -80,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(lambda: _back_up(database, copy, force=force))
     if command == "restore":
         return _told(lambda: _restore(copy, database))
+    if command == "audit":
+        return _told(lambda: _audit(audit, settings.state_dir, copy, key))
     if command == "tls":
         return _told(lambda: TLS_COMMANDS[tls](settings, names))
     try:
@@ -110,7 +115,7 @@ def _told(work: Callable[[], str]) -> int:
     """Do `work` and print what it says; the exit status."""
     try:
         print(work())
-    except (CertificateProblem, CopyFailed, NotDelivered, TendhostError) as error:
+    except (AuditFailed, CertificateProblem, CopyFailed, NotDelivered, TendhostError) as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -130,6 +135,26 @@ def _restore(file: Path, database: Path) -> str:
     kept = f"; the former database is {done.former}" if done.former else ""
     created_at = done.copy.created_at.isoformat(timespec="seconds")
     return f"restored {file} of {created_at}, revision {done.copy.revision}{kept}"
+
+
+def _audit(command: str, state_dir: Path, file: Path | None, key: str) -> str:
+    database, signer = state_dir / DATABASE, state_dir / audit_export.KEY
+    if command == "show-key":
+        return audit_export.public_key(signer)
+    if command == "export" and file is not None:
+        found = audit_export.export(database, file, signer)
+        return f"wrote records {found.start.number + 1} to {found.head.number} to {file}"
+    if file is None:
+        found, what = audit_export.verify_database(database), str(database)
+    else:
+        found, what = audit_export.verify_export(file, expected_key=key), str(file)
+        if database.exists():
+            audit_export.require_contained(database, found)
+    signed = f", signed with {found.public_key}" if found.public_key else ""
+    return (
+        f"{what}: records {found.start.number + 1} to {found.head.number} are as they were written{signed};"
+        f" the hash of the last is {found.head.hash}"
+    )
 
 
 async def _sent_to(name: str, targets: Targets) -> str:

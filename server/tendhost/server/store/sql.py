@@ -355,6 +355,8 @@ PRUNE_REQUESTS = """
     )
 """
 LAST_AUDIT = "SELECT number, hash FROM audit WHERE number > 0 ORDER BY number DESC LIMIT 1"
+AUDIT_AFTER = f"SELECT {_AUDIT_COLUMNS} FROM audit WHERE number > ?1 ORDER BY number"  # noqa: S608
+AUDIT_HASH = "SELECT hash FROM audit WHERE number = ?1"
 # The chain only ever loses its beginning, up to the first record that is not old.
 LAST_OLD_AUDIT = """
     SELECT number, hash FROM audit WHERE number < coalesce(
