@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted
-from tendhost.server.rpc.permissions import PERMISSIONS
+from tendhost.server.rpc.permissions import PERMISSIONS, REACH, Reach
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "access.md"
 BEGIN, END = "<!-- begin of the generated table -->\n", "<!-- end of the generated table -->\n"
@@ -14,17 +14,25 @@ def listing() -> str:
     """The table of every method and every role."""
     roles = tuple(Role)
     lines = [
-        f"| method | {' | '.join(roles)} |",
-        f"| --- | {' | '.join('---' for _ in roles)} |",
+        f"| method | {' | '.join(roles)} | with a bound token |",
+        f"| --- | {' | '.join('---' for _ in roles)} | --- |",
     ]
     for method, needs in PERMISSIONS.items():
         name = method.removeprefix("/").removeprefix("tendhost.v1.").replace("/", ".")
         if needs is CallPermission.NOTHING:
-            cells = ["everybody"] * len(roles)
+            cells = ["everybody"] * (len(roles) + 1)
         else:
             cells = ["yes" if permitted(needs, {role}) else "" for role in roles]
+            cells.append(_bound(method))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _bound(method: str) -> str:
+    """Whether a caller who is bound to hosts may call the method, if a role permits it."""
+    if method not in REACH:
+        return ""
+    return "yes" if REACH[method] is Reach.NO_HOST else "its hosts"
 
 
 def page() -> str:

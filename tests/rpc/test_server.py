@@ -16,7 +16,7 @@ from tendhost.server.domain.request_errors import ConfigurationError, HostNotFou
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.store_watch import PROBE_PAUSE
 from tendhost.server.rpc.server import SERVICES
-from tendhost.server.rpc.services.system import SystemServicer
+from tendhost.server.rpc.services import system
 from tendhost.server.store.records import Unstorable
 from tendhost.server.store.sqlite import SqliteStore
 from tendhost.v1 import (
@@ -103,7 +103,9 @@ async def test_a_client_that_gives_up_a_rollout_has_started_it_all_the_same(api:
     assert (await api.world.rollout_ended(stored.id)).progress.completed == 1
 
 
-async def test_event_loop_lag__is_told_by_a_server_that_measures_it(api: Api, world: World):
+async def test_event_loop_lag__is_told_by_a_server_that_measures_it(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+):
     absent = await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
     assert not absent.HasField("event_loop_lag")
     monitor = LoopMonitor(now=iter((0.0, 0.15, 0.2)).__next__, cpu=lambda: 0.0)
@@ -115,7 +117,8 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(api: Api, wo
         loop_monitor=monitor,
         store_watch=SimpleNamespace(problem=""),
     )
-    info = await SystemServicer(watched, open_access=False).GetServerInfo(
+    monkeypatch.setattr(system, "caller", lambda: SimpleNamespace(scope=None))
+    info = await system.SystemServicer(watched, open_access=False).GetServerInfo(
         system_service_pb2.GetServerInfoRequest(), None
     )
     assert info.event_loop_lag.max.ToMilliseconds() == 100

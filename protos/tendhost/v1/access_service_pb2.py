@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tendhost/v1/access_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetCallerRequest\"\xa6\x01\n\x11GetCallerResponse\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x34\n\x0f\x63redential_kind\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x03 \x01(\t\x12 \n\x05roles\x18\x04 \x03(\x0e\x32\x11.tendhost.v1.Role\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\"\x97\x02\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12 \n\x05roles\x18\x04 \x03(\x0e\x32\x11.tendhost.v1.Role\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nincomplete\x18\x64 \x01(\t\"\xd6\x02\n\x12\x43reateTokenRequest\x12\x98\x01\n\tprincipal\x18\x01 \x01(\tB\x84\x01\xbaH\x80\x01\xba\x01}\n\x0eprincipal_name\x12\x41must be 1 to 64 characters A-Z, a-z, 0-9, \'.\', \'_\', \'@\', \'+\', \'-\'\x1a(this.matches(\'^[A-Za-z0-9._@+-]{1,64}$\')\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x35\n\x05roles\x18\x03 \x03(\x0e\x32\x11.tendhost.v1.RoleB\x13\xbaH\x10\x92\x01\r\x08\x01\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"F\n\x13\x43reateTokenResponse\x12!\n\x05token\x18\x01 \x01(\x0b\x32\x12.tendhost.v1.Token\x12\x0c\n\x04text\x18\x02 \x01(\t\"M\n\x11ListTokensRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"Q\n\x12ListTokensResponse\x12\"\n\x06tokens\x18\x01 \x03(\x0b\x32\x12.tendhost.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x12\x44\x65leteTokenRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"8\n\x13\x44\x65leteTokenResponse\x12!\n\x05token\x18\x01 \x01(\x0b\x32\x12.tendhost.v1.Token\"\xac\x02\n\x0b\x41uditRecord\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x34\n\x0f\x63redential_kind\x18\x04 \x01(\x0e\x32\x1b.tendhost.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\x12\x0e\n\x06result\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0f\n\x07omitted\x18\x0b \x01(\x03\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12\x0c\n\x04hash\x18\r \x01(\t\"\xfb\x01\n\x17ListAuditRecordsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1b\n\tprincipal\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x07subject\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x18\n\x06method\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x18ListAuditRecordsResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.tendhost.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*c\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x11\n\rROLE_APPROVER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*\xa3\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43REDENTIAL_KIND_NONE\x10\x01\x12\x1a\n\x16\x43REDENTIAL_KIND_SOCKET\x10\x02\x12\x19\n\x15\x43REDENTIAL_KIND_TOKEN\x10\x03\x12\x1f\n\x1b\x43REDENTIAL_KIND_CERTIFICATE\x10\x04\x32\xaf\x03\n\rAccessService\x12J\n\tGetCaller\x12\x1d.tendhost.v1.GetCallerRequest\x1a\x1e.tendhost.v1.GetCallerResponse\x12P\n\x0b\x43reateToken\x12\x1f.tendhost.v1.CreateTokenRequest\x1a .tendhost.v1.CreateTokenResponse\x12M\n\nListTokens\x12\x1e.tendhost.v1.ListTokensRequest\x1a\x1f.tendhost.v1.ListTokensResponse\x12P\n\x0b\x44\x65leteToken\x12\x1f.tendhost.v1.DeleteTokenRequest\x1a .tendhost.v1.DeleteTokenResponse\x12_\n\x10ListAuditRecords\x12$.tendhost.v1.ListAuditRecordsRequest\x1a%.tendhost.v1.ListAuditRecordsResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tendhost/v1/access_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\x12\n\x10GetCallerRequest\"\xce\x01\n\x11GetCallerResponse\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x34\n\x0f\x63redential_kind\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x03 \x01(\t\x12 \n\x05roles\x18\x04 \x03(\x0e\x32\x11.tendhost.v1.Role\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12&\n\x05scope\x18\x06 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\"\xbf\x02\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12 \n\x05roles\x18\x04 \x03(\x0e\x32\x11.tendhost.v1.Role\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05scope\x18\t \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12\x12\n\nincomplete\x18\x64 \x01(\t\"\xfe\x02\n\x12\x43reateTokenRequest\x12\x98\x01\n\tprincipal\x18\x01 \x01(\tB\x84\x01\xbaH\x80\x01\xba\x01}\n\x0eprincipal_name\x12\x41must be 1 to 64 characters A-Z, a-z, 0-9, \'.\', \'_\', \'@\', \'+\', \'-\'\x1a(this.matches(\'^[A-Za-z0-9._@+-]{1,64}$\')\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x35\n\x05roles\x18\x03 \x03(\x0e\x32\x11.tendhost.v1.RoleB\x13\xbaH\x10\x92\x01\r\x08\x01\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12&\n\x05scope\x18\x06 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\"F\n\x13\x43reateTokenResponse\x12!\n\x05token\x18\x01 \x01(\x0b\x32\x12.tendhost.v1.Token\x12\x0c\n\x04text\x18\x02 \x01(\t\"M\n\x11ListTokensRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"Q\n\x12ListTokensResponse\x12\"\n\x06tokens\x18\x01 \x03(\x0b\x32\x12.tendhost.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x12\x44\x65leteTokenRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"8\n\x13\x44\x65leteTokenResponse\x12!\n\x05token\x18\x01 \x01(\x0b\x32\x12.tendhost.v1.Token\"\xac\x02\n\x0b\x41uditRecord\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x34\n\x0f\x63redential_kind\x18\x04 \x01(\x0e\x32\x1b.tendhost.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\x12\x0e\n\x06result\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0f\n\x07omitted\x18\x0b \x01(\x03\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12\x0c\n\x04hash\x18\r \x01(\t\"\xfb\x01\n\x17ListAuditRecordsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1b\n\tprincipal\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x07subject\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x18\n\x06method\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x18ListAuditRecordsResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.tendhost.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*c\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x11\n\rROLE_APPROVER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*\xa3\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43REDENTIAL_KIND_NONE\x10\x01\x12\x1a\n\x16\x43REDENTIAL_KIND_SOCKET\x10\x02\x12\x19\n\x15\x43REDENTIAL_KIND_TOKEN\x10\x03\x12\x1f\n\x1b\x43REDENTIAL_KIND_CERTIFICATE\x10\x04\x32\xaf\x03\n\rAccessService\x12J\n\tGetCaller\x12\x1d.tendhost.v1.GetCallerRequest\x1a\x1e.tendhost.v1.GetCallerResponse\x12P\n\x0b\x43reateToken\x12\x1f.tendhost.v1.CreateTokenRequest\x1a .tendhost.v1.CreateTokenResponse\x12M\n\nListTokens\x12\x1e.tendhost.v1.ListTokensRequest\x1a\x1f.tendhost.v1.ListTokensResponse\x12P\n\x0b\x44\x65leteToken\x12\x1f.tendhost.v1.DeleteTokenRequest\x1a .tendhost.v1.DeleteTokenResponse\x12_\n\x10ListAuditRecords\x12$.tendhost.v1.ListAuditRecordsRequest\x1a%.tendhost.v1.ListAuditRecordsResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,34 +61,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['method']._loaded_options = None
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['method']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_ROLE']._serialized_start=1950
-  _globals['_ROLE']._serialized_end=2049
-  _globals['_CREDENTIALKIND']._serialized_start=2052
-  _globals['_CREDENTIALKIND']._serialized_end=2215
-  _globals['_GETCALLERREQUEST']._serialized_start=111
-  _globals['_GETCALLERREQUEST']._serialized_end=129
-  _globals['_GETCALLERRESPONSE']._serialized_start=132
-  _globals['_GETCALLERRESPONSE']._serialized_end=298
-  _globals['_TOKEN']._serialized_start=301
-  _globals['_TOKEN']._serialized_end=580
-  _globals['_CREATETOKENREQUEST']._serialized_start=583
-  _globals['_CREATETOKENREQUEST']._serialized_end=925
-  _globals['_CREATETOKENRESPONSE']._serialized_start=927
-  _globals['_CREATETOKENRESPONSE']._serialized_end=997
-  _globals['_LISTTOKENSREQUEST']._serialized_start=999
-  _globals['_LISTTOKENSREQUEST']._serialized_end=1076
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=1078
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=1159
-  _globals['_DELETETOKENREQUEST']._serialized_start=1161
-  _globals['_DELETETOKENREQUEST']._serialized_end=1237
-  _globals['_DELETETOKENRESPONSE']._serialized_start=1239
-  _globals['_DELETETOKENRESPONSE']._serialized_end=1295
-  _globals['_AUDITRECORD']._serialized_start=1298
-  _globals['_AUDITRECORD']._serialized_end=1598
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=1601
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1852
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1854
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=1948
-  _globals['_ACCESSSERVICE']._serialized_start=2218
-  _globals['_ACCESSSERVICE']._serialized_end=2649
+  _globals['_ROLE']._serialized_start=2094
+  _globals['_ROLE']._serialized_end=2193
+  _globals['_CREDENTIALKIND']._serialized_start=2196
+  _globals['_CREDENTIALKIND']._serialized_end=2359
+  _globals['_GETCALLERREQUEST']._serialized_start=135
+  _globals['_GETCALLERREQUEST']._serialized_end=153
+  _globals['_GETCALLERRESPONSE']._serialized_start=156
+  _globals['_GETCALLERRESPONSE']._serialized_end=362
+  _globals['_TOKEN']._serialized_start=365
+  _globals['_TOKEN']._serialized_end=684
+  _globals['_CREATETOKENREQUEST']._serialized_start=687
+  _globals['_CREATETOKENREQUEST']._serialized_end=1069
+  _globals['_CREATETOKENRESPONSE']._serialized_start=1071
+  _globals['_CREATETOKENRESPONSE']._serialized_end=1141
+  _globals['_LISTTOKENSREQUEST']._serialized_start=1143
+  _globals['_LISTTOKENSREQUEST']._serialized_end=1220
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=1222
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1303
+  _globals['_DELETETOKENREQUEST']._serialized_start=1305
+  _globals['_DELETETOKENREQUEST']._serialized_end=1381
+  _globals['_DELETETOKENRESPONSE']._serialized_start=1383
+  _globals['_DELETETOKENRESPONSE']._serialized_end=1439
+  _globals['_AUDITRECORD']._serialized_start=1442
+  _globals['_AUDITRECORD']._serialized_end=1742
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=1745
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1996
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1998
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=2092
+  _globals['_ACCESSSERVICE']._serialized_start=2362
+  _globals['_ACCESSSERVICE']._serialized_end=2793
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tendhost.v1 import host_pb2 as _host_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -116,6 +117,7 @@ class GetCallerResponse(_message.Message):
     CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """Name of the caller in events, audit records and lists of approvers. Empty: the caller has no name."""
     credential_kind: Global___CredentialKind.ValueType
@@ -128,6 +130,10 @@ class GetCallerResponse(_message.Message):
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Roles of the caller."""
 
+    @_builtins.property
+    def scope(self) -> _host_pb2.HostFilter:
+        """Hosts that the credential is bound to: the caller sees and touches no others. Absent: all hosts."""
+
     def __init__(
         self,
         *,
@@ -136,10 +142,11 @@ class GetCallerResponse(_message.Message):
         credential_id: _builtins.str = ...,
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         address: _builtins.str = ...,
+        scope: _host_pb2.HostFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "principal", b"principal", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "principal", b"principal", "roles", b"roles", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,6 +168,7 @@ class Token(_message.Message):
     CREATED_BY_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     LAST_USED_AT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the token, which is a part of its text."""
@@ -190,6 +198,10 @@ class Token(_message.Message):
     def last_used_at(self) -> _timestamp_pb2.Timestamp:
         """Time of the last call with the token, to the minute. Absent: the token was never used."""
 
+    @_builtins.property
+    def scope(self) -> _host_pb2.HostFilter:
+        """Hosts that the token is bound to: everyone who uses it sees and touches no others. Absent: all hosts."""
+
     def __init__(
         self,
         *,
@@ -201,11 +213,12 @@ class Token(_message.Message):
         created_by: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         last_used_at: _timestamp_pb2.Timestamp | None = ...,
+        scope: _host_pb2.HostFilter | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "description", b"description", "expires_at", b"expires_at", "id", b"id", "incomplete", b"incomplete", "last_used_at", b"last_used_at", "principal", b"principal", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "description", b"description", "expires_at", b"expires_at", "id", b"id", "incomplete", b"incomplete", "last_used_at", b"last_used_at", "principal", b"principal", "roles", b"roles", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +235,7 @@ class CreateTokenRequest(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """Name of the user or program that uses the token: 1 to 64 characters A-Z, a-z, 0-9, ".", "_", "@", "+" and "-"."""
     description: _builtins.str
@@ -241,6 +255,14 @@ class CreateTokenRequest(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """Time from which the token is not valid any more, which is in the future. Absent: the token does not expire."""
 
+    @_builtins.property
+    def scope(self) -> _host_pb2.HostFilter:
+        """Hosts that the token is bound to: everyone who uses it sees and touches no others, as the hosts are labelled at
+        each call. A host outside is answered like one that does not exist, and methods that are not limited to hosts
+        are refused; docs/access.md lists them. Only `groups`, `all_tags` and `any_tags` may be set, at least one
+        of them, and a host must match. Absent: all hosts.
+        """
+
     def __init__(
         self,
         *,
@@ -249,10 +271,11 @@ class CreateTokenRequest(_message.Message):
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        scope: _host_pb2.HostFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "expires_at", b"expires_at", "principal", b"principal", "request_id", b"request_id", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "expires_at", b"expires_at", "principal", b"principal", "request_id", b"request_id", "roles", b"roles", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

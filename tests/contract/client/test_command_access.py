@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tendhost.v1 import access_service_pb2 as pb
+from tendhost.v1 import host_pb2
 from tests.contract.client.mock_server import Refused
 
 TEXT = "tend_0123456789ab_secret_000000"
@@ -113,8 +114,35 @@ def test_tokens__are_listed_without_secrets(tendhost, server):
     server.answer("ListTokens", pb.ListTokensResponse(tokens=[token]))
     lines = tendhost("token", "list").out.splitlines()
     assert lines[1].split() == [
-        *("0123456789ab", "ci", "viewer", "never", "never", "x"),
+        *("0123456789ab", "ci", "viewer", "never", "never", "all", "x"),
     ]
+
+
+def test_token__is_bound_to_the_hosts_of_its_options_and_shown_with_them(tendhost, server):
+    scope = host_pb2.HostFilter(groups=["web", "db"], all_tags=["prod"])
+    token = pb.Token(id="0123456789ab", principal="ci", roles=[pb.ROLE_OPERATOR], scope=scope)
+    server.answer("CreateToken", pb.CreateTokenResponse(token=token, text=TEXT))
+    words = ("--role", "operator", "--group", "web", "--group", "db", "--tag", "prod")
+    assert tendhost("token", "create", "ci", *words).out == f"{TEXT}\n"
+    (request,) = server.requests("CreateToken")
+    assert request.scope == scope
+    server.answer("ListTokens", pb.ListTokensResponse(tokens=[token]))
+    assert "group web or db; tag prod" in tendhost("token", "list").out
+
+
+def test_token__without_options_of_hosts_is_bound_to_none(tendhost, server):
+    server.answer("CreateToken", pb.CreateTokenResponse(text=TEXT))
+    tendhost("token", "create", "ci", "--role", "viewer")
+    assert not server.requests("CreateToken")[0].HasField("scope")
+
+
+def test_whoami__names_the_hosts_that_the_caller_is_bound_to(tendhost, server):
+    bound = pb.GetCallerResponse()
+    bound.CopyFrom(CI)
+    bound.scope.groups.append("web")
+    server.answer("GetCaller", bound)
+    words = "ci: viewer, approver, hosts: group web (by token 0123456789ab)\n"
+    assert tendhost("whoami").out == words
 
 
 def test_token__is_deleted_by_its_id(tendhost, server):

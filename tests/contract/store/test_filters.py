@@ -49,7 +49,9 @@ plain_filters = st.builds(
     reboot_needed=st.none() | st.booleans(),
     name_prefix=st.sampled_from(("", "", "a", "ab", "b", "z[", "%", "_")),
 )
-filters = st.builds(replace, plain_filters, also=st.none() | plain_filters)
+saved_filters = st.builds(replace, plain_filters, also=st.none() | plain_filters)
+"""With a saved selection, or a scope."""
+filters = st.builds(replace, plain_filters, also=st.none() | saved_filters)
 
 
 async def listed(store: Store, selection: HostFilter, *, limit: int) -> list[Host]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationStatus
@@ -37,6 +38,7 @@ ALLOWED: Mapping[str, str] = {
     "select_startable": "the keys of its own recursion, each found by index",
     "select_hosts: several ways": "takes the first of as many sorted pages as there are ways",
     "select_hosts: saved": "takes the first of as many sorted pages as there are ways",
+    "select_hosts: saved and scope": "takes the first of as many sorted pages as there are ways",
     "HOST_NAMES": "globs are matched against every name",
     "select_hosts: saved and a state": "takes the first of as many sorted pages as there are ways",
     "select_operations: several": "takes the first of as many sorted pages as there are statuses",
@@ -78,6 +80,7 @@ def members(*statuses: str, wave: int | None = None) -> str:
     return sql.select_members("ro-1", wave=wave, statuses=statuses, after=-1, limit=9)[0]
 
 
+SCOPE = Scope(groups=("berlin",), all_tags=("web",))
 WEB = HostFilter(all_tags=("web",), states=(HostState.FAILED,))
 
 
@@ -99,6 +102,8 @@ BUILT: Mapping[str, str] = {
     "select_hosts: group": hosts(groups=("berlin",)),
     "select_hosts: saved": hosts(also=WEB),
     "select_hosts: saved and a state": hosts(also=WEB, states=(HostState.IDLE,)),
+    "select_hosts: scope": hosts(also=SCOPE.filter),
+    "select_hosts: saved and scope": hosts(also=SCOPE.narrow(WEB)),
     "select_hosts: several ways": hosts(
         states=(HostState.IDLE, HostState.PENDING_UPDATES), any_tags=("web", "db")
     ),
@@ -107,6 +112,7 @@ BUILT: Mapping[str, str] = {
     "select_operations: host": operations(host="web1", statuses=(FAILED,)),
     "select_operations: rollout": operations(rollout="ro-1"),
     "select_operations: status": operations(statuses=(FAILED,)),
+    "select_operations: scope": operations(scope=SCOPE),
     "select_operations: several": operations(statuses=(FAILED, SUCCEEDED)),
     "select_rollouts": rollouts(),
     "select_rollouts: status": rollouts("running"),

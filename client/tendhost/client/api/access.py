@@ -5,7 +5,9 @@ from datetime import datetime
 
 from tendhost.client.convert import access as convert_access
 from tendhost.client.convert.enums import timestamp
+from tendhost.client.convert.selections import filter_message
 from tendhost.client.models.access import AuditRecord, Caller, NewToken, Role, Token
+from tendhost.client.models.selections import HostFilter
 from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import access_service_pb2 as pb
 from tendhost.v1.access_service_pb2_grpc import AccessServiceStub
@@ -30,13 +32,19 @@ class AccessCalls(Connected):
         *,
         description: str = "",
         expires_at: datetime | None = None,
+        scope: HostFilter | None = None,
     ) -> NewToken:
-        """Issue a token; its text is in the answer, and nowhere else. Raises InvalidRequest."""
+        """Issue a token; its text is in the answer, and nowhere else. Raises InvalidRequest.
+
+        With `scope`, whoever uses it sees and touches the hosts of these groups and tags only; other fields of
+        the filter are refused.
+        """
         request = pb.CreateTokenRequest(
             principal=principal,
             description=description,
             roles=[convert_access.ROLE_NUMBERS[role] for role in roles],
             expires_at=None if expires_at is None else timestamp(expires_at),
+            scope=None if scope is None else filter_message(scope),
             request_id=new_request_id(),
         )
         response = await self._transport.call(self._access.CreateToken, request)

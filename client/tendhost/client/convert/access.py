@@ -1,6 +1,7 @@
 """Conversion of callers, tokens and audit records."""
 
 from tendhost.client.convert.enums import enum_names, instant, numbers, reading
+from tendhost.client.convert.selections import host_filter
 from tendhost.client.models.access import AuditRecord, Caller, CredentialKind, Role, Token
 from tendhost.v1 import access_service_pb2 as pb
 
@@ -20,6 +21,7 @@ def caller(message: pb.GetCallerResponse) -> Caller:
         credential_id=message.credential_id,
         roles=tuple(map(_role, message.roles)),
         address=message.address,
+        scope=host_filter(message.scope) if message.HasField("scope") else None,
     )
 
 
@@ -34,6 +36,7 @@ def token(message: pb.Token) -> Token:
         created_by=message.created_by,
         expires_at=instant(message, "expires_at"),
         last_used_at=instant(message, "last_used_at"),
+        scope=host_filter(message.scope) if message.HasField("scope") else None,
         incomplete=message.incomplete,
     )
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tendhost.client.models.selections import HostFilter
+
 
 class Role(StrEnum):
     """What a credential permits."""
@@ -38,6 +40,8 @@ class Caller:
     """Id of the token, or serial number of the certificate."""
     roles: tuple[Role, ...]
     address: str
+    scope: HostFilter | None = None
+    """Hosts that the client sees and touches, and no others; None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class Token:
     """None: it does not expire."""
     last_used_at: datetime | None
     """None: it was never used."""
+    scope: HostFilter | None = None
+    """Hosts that the token is bound to; None: all."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

@@ -370,6 +370,18 @@ class PermissionMissing(RequestError):
         )
 
 
+class CallNotScoped(RequestError):
+    """The caller is bound to some of the hosts, and the call is not limited to them."""
+
+    principal: str
+    method: str
+    scope: str
+    template = (
+        "{principal} may not call {method}: its token is bound to hosts ({scope}), and this call concerns others, too;"
+        " use a token without a scope"
+    )
+
+
 class TokenNotFound(RequestError):
     """No token has that id."""
 

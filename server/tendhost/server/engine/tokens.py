@@ -9,7 +9,9 @@ from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.access.tokens import Token, TokenMalformed, digest_of, id_of, mint
+from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.request_errors import (
     CredentialInvalid,
     FieldViolation,
@@ -18,8 +20,9 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.engine.requests import MutationContext
 from tendhost.server.engine.waiting import CEILING, repeat_every
-from tendhost.server.store.protocols.access import TokenStore
+from tendhost.server.store.protocols.access import ScopeStore, TokenStore
 from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.records import Change, Page
 
 logger = logging.getLogger(__name__)
@@ -29,8 +32,8 @@ _USED_APART = timedelta(minutes=1)
 CREDENTIAL = "token"
 
 
-class IssuedTokenStore(TokenStore, CommitStore, Protocol):
-    """Tokens, and changes of them."""
+class IssuedTokenStore(TokenStore, ScopeStore, HostStore, CommitStore, Protocol):
+    """Tokens, changes of them, and the hosts that they are bound to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +119,11 @@ class Tokens:
         principal: str,
         description: str,
         roles: tuple[Role, ...],
+        scope: Scope | None = None,
         expires_at: datetime | None,
         call: MutationContext[NewToken],
     ) -> NewToken:
-        """Issue a new token. Raises InvalidArgument (it has expired already), AlreadyProcessed.
+        """Issue a new token. Raises InvalidArgument (it has expired already; its scope has no host), AlreadyProcessed.
 
         A repeated request gets the answer of the first, without the text, which nobody stores.
         """
@@ -127,12 +131,15 @@ class Tokens:
         if expires_at is not None and expires_at <= now:
             words = f"must be in the future, which {expires_at:%Y-%m-%d %H:%M:%S} UTC is not"
             raise InvalidArgument(FieldViolation(field="expires_at", description=words))
+        if scope is not None:
+            await self._require_hosts(scope)
         id, text = mint(self._random)
         token = Token(
             id=id,
             principal=principal,
             description=description,
             roles=roles,
+            scope=scope,
             digest=digest_of(text),
             created_at=now,
             created_by=call.principal,
@@ -144,6 +151,18 @@ class Tokens:
         self._tokens = {**self._tokens, id: token}
         logger.info("a token was created", extra={"token": id, "by": call.principal})
         return made
+
+    async def _require_hosts(self, scope: Scope) -> None:
+        """Raise InvalidArgument for a scope, or a part of one, that no host has: most likely it is misspelt."""
+        known = await self._store.known_names(scope.filter)
+        found = [
+            FieldViolation(f"scope.{one.field}", one.description)
+            for one in unmatched(scope.filter, known)
+        ]
+        if not found and not await self._store.scoped_host_count(scope):
+            found.append(FieldViolation("scope", f"no host has all of it: {scope}"))
+        if found:
+            raise InvalidArgument(*found)
 
     async def delete(self, id: str, call: MutationContext[Token]) -> Token:
         """Revoke a token; calls that are under way go on. Raises TokenNotFound, AlreadyProcessed."""

@@ -11,11 +11,12 @@ from tendhost.server.domain.access.principal import CredentialKind, Principal
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted, roles_with
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.request_errors import (
+    CallNotScoped,
     CredentialInvalid,
     CredentialMissing,
     PermissionMissing,
 )
-from tendhost.server.rpc.permissions import PERMISSIONS
+from tendhost.server.rpc.permissions import PERMISSIONS, REACH
 
 AUTHORIZATION_METADATA = "authorization"
 """RFC 6750: "Bearer ", and the token."""
@@ -49,8 +50,8 @@ class Authenticator:
     def admitted(self, method: str, context: Any) -> Principal:
         """The principal of a call of `method`.
 
-        Raises CredentialMissing, CredentialInvalid, and PermissionMissing where its roles do not permit the call
-        or nobody may make it.
+        Raises CredentialMissing, CredentialInvalid, PermissionMissing where its roles do not permit the call
+        or nobody may make it, and CallNotScoped.
         """
         permission = PERMISSIONS.get(method)
         if permission is CallPermission.NOTHING:
@@ -64,6 +65,12 @@ class Authenticator:
                 method=method.rpartition("/")[2],
                 roles=tuple(sorted(principal.roles)),
                 needed=() if permission is None else roles_with(permission),
+            )
+        if principal.scope is not None and method not in REACH:
+            raise CallNotScoped(
+                principal=principal.name,
+                method=method.rpartition("/")[2],
+                scope=str(principal.scope),
             )
         return principal
 
@@ -87,6 +94,7 @@ class Authenticator:
                 kind=CredentialKind.TOKEN,
                 credential=token.id,
                 roles=frozenset(token.roles),
+                scope=token.scope,
                 address=address,
             )
         shown = context.auth_context().get("x509_pem_cert")

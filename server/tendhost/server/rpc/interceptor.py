@@ -23,6 +23,7 @@ from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.rpc.auditing import ON_HOSTS, CallAudit
 from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.rules import violations_of
+from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.rpc.streams.stream_writer import Stream
 from tendhost.server.store.protocols.commits import ResponseStore
@@ -77,11 +78,16 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
     """The one interceptor. Of services that are not tendhost's own it only admits the callers."""
 
     def __init__(
-        self, store: ResponseStore, authenticator: Authenticator, audit: CallAudit
+        self,
+        store: ResponseStore,
+        authenticator: Authenticator,
+        audit: CallAudit,
+        scopes: Scopes,
     ) -> None:
         self._store = store
         self._audit = audit
         self._authenticator = authenticator
+        self._scopes = scopes
         self._mutating: TaskSet[Outcome] = TaskSet()
         self._guarded: dict[str, Any] = {}
         """Each method's handler with the checks in front of it: gRPC asks for a handler at every call."""
@@ -203,15 +209,23 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
                 return outcome
 
             return await self._mutated(recorded)
-        _accepted(method, request, principal)
         if method not in ON_HOSTS:
+            await self._accept(method, request, principal)
             return await work()
+        _accepted(method, request, principal)
         await self._audit.started(method, request, principal)
         try:
+            await self._scopes.check(method, request, principal)
             return await work()
         except Exception as error:
             await self._audit.refused(method, request, principal, error)
             raise
+
+    async def _accept(self, method: str, request: Message, principal: Principal) -> Caller:
+        """The caller of a valid call, once it is known to see what the call names."""
+        caller = _accepted(method, request, principal)
+        await self._scopes.check(method, request, principal)
+        return caller
 
     async def _accepted_outcome(
         self,
@@ -221,7 +235,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         work: Callable[[], Awaitable[Message]],
     ) -> Outcome:
         try:
-            return await self._outcome(work, _accepted(method, request, principal))
+            return await self._outcome(work, await self._accept(method, request, principal))
         except Exception as error:
             return error
 
@@ -262,7 +276,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             try:
                 principal = await self._admitted(method, context)
                 request = _decoded(await context.read(), decode)
-                _accepted(method, request, principal)
+                await self._accept(method, request, principal)
                 await handler(request, Stream(context))
             except Exception as error:
                 await _abort(method, error, context)
@@ -296,8 +310,10 @@ def _accepted(method: str, request: Message, principal: Principal) -> Caller:
     if request_id:
         request.request_id = request_id  # type: ignore[attr-defined]  # every mutation has one
         body = request.SerializeToString(deterministic=True)
-        # Of whoever makes it, too: nobody gets the answer that somebody else was given.
-        digest = hashlib.sha256("\0".join((method, principal.name, "")).encode() + body).digest()
+        # Of whoever makes it, too, and of its scope: nobody gets the answer that somebody else was given.
+        scope = "" if principal.scope is None else str(principal.scope)
+        who = "\0".join((method, principal.name, scope))
+        digest = hashlib.sha256(who.encode() + body).digest()
     caller = Caller(principal=principal, method=method, request_id=request_id, digest=digest)
     _CALLER.set(caller)
     return caller

@@ -1,8 +1,27 @@
-"""The permission that each method needs, in one table. A method that is not in it is refused to everybody."""
+"""What each method needs of its caller, in two tables.
+
+PERMISSIONS has the permission that it needs: a method that is not in it is refused to everybody. REACH says how the
+scope of a caller that is bound to hosts limits it: a method that is not in it is refused to every bound caller.
+"""
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from tendhost.server.domain.access.roles import CallPermission
+
+
+class Reach(StrEnum):
+    """How a method is limited to the hosts that its caller is bound to."""
+
+    NO_HOST = "no host"
+    """It is about no host."""
+    HOST = "host"
+    """`name` is a host. One that the scope does not have is not found, before anything else is looked at."""
+    OPERATION = "operation"
+    """`id` is an operation. One on a host that the scope does not have is not found, in the same way."""
+    NARROWED = "narrowed"
+    """Its servicer reads the hosts of the scope only."""
+
 
 _METHODS: Mapping[CallPermission, Mapping[str, tuple[str, ...]]] = {
     CallPermission.NOTHING: {
@@ -101,3 +120,52 @@ PERMISSIONS: Mapping[str, CallPermission] = {
     for method in methods
 }
 """By the full name of the method, as gRPC gives it: "/tendhost.v1.HostService/GetHost"."""
+
+_REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
+    Reach.NO_HOST: {
+        "grpc.reflection.v1.ServerReflection": ("ServerReflectionInfo",),
+        "grpc.reflection.v1alpha.ServerReflection": ("ServerReflectionInfo",),
+        "tendhost.v1.AccessService": ("GetCaller",),
+    },
+    Reach.HOST: {
+        "tendhost.v1.HostService": (
+            "AcknowledgeHost",
+            "GetHost",
+            "GetInventory",
+            "RetryHost",
+            "RunOsquery",
+            "StartCheck",
+            "StartQuery",
+            "StartReboot",
+            "StartUpdate",
+            "TestHost",
+        ),
+    },
+    Reach.OPERATION: {
+        "tendhost.v1.OperationService": (
+            "CancelOperation",
+            "GetOperation",
+            "WaitOperation",
+            "WatchOperation",
+        ),
+    },
+    Reach.NARROWED: {
+        "tendhost.v1.HostService": (
+            "GetCompliance",
+            "ListGroups",
+            "ListHosts",
+            "ListPendingUpdates",
+            "ListTags",
+        ),
+        "tendhost.v1.OperationService": ("ListOperations",),
+        "tendhost.v1.SystemService": ("GetServerInfo",),
+    },
+}
+
+REACH: Mapping[str, Reach] = {
+    f"/{service}/{method}": reach
+    for reach, services in _REACH.items()
+    for service, methods in services.items()
+    for method in methods
+}
+"""By the full name of the method, as PERMISSIONS."""

@@ -16,6 +16,7 @@ from tendhost.server.rpc.auditing import CallAudit
 from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.interceptor import RequestInterceptor, validate
 from tendhost.server.rpc.listeners import bind
+from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.services.access import AccessServicer
 from tendhost.server.rpc.services.events import EventServicer
 from tendhost.server.rpc.services.health import HealthServicer
@@ -106,11 +107,12 @@ async def serving(
         open_access=open_access,
         certificates=certificates,
     )
-    interceptor = RequestInterceptor(engine.store, authenticator, CallAudit(engine.audit))
+    scopes = Scopes(engine.store)
+    interceptor = RequestInterceptor(engine.store, authenticator, CallAudit(engine.audit), scopes)
     server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
-    host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
+    host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine, scopes), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
-        OperationServicer(engine, feed), server
+        OperationServicer(engine, feed, scopes), server
     )
     rollout_service_pb2_grpc.add_RolloutServiceServicer_to_server(
         RolloutServicer(engine, feed), server

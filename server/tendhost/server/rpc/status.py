@@ -48,6 +48,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     request_errors.CredentialMissing: grpc.StatusCode.UNAUTHENTICATED,
     request_errors.CredentialInvalid: grpc.StatusCode.UNAUTHENTICATED,
     request_errors.PermissionMissing: grpc.StatusCode.PERMISSION_DENIED,
+    request_errors.CallNotScoped: grpc.StatusCode.PERMISSION_DENIED,
     request_errors.TokenNotFound: grpc.StatusCode.NOT_FOUND,
     request_errors.NotAnApprover: grpc.StatusCode.PERMISSION_DENIED,
     request_errors.SelectionNotFound: grpc.StatusCode.NOT_FOUND,

@@ -10,6 +10,7 @@ meet costs as much as the smaller choice that is made here, in the database and 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
@@ -96,11 +97,20 @@ def _add_selection(where: Where, selection: HostFilter, name: str) -> None:
         where.add_in(name, selection.names)
     where.add_in("hosts.state", map(str, selection.states))
     where.add_in("hosts.reboot_need", map(str, _needs(selection)))
-    labels = [("host_tags", (tag,)) for tag in selection.all_tags]
+    _add_labels(where, selection, name)
+
+
+def add_scope(where: Where, scope: Scope, name: str) -> None:
+    """Add that the host whose name the column `name` has is one of `scope`."""
+    _add_labels(where, scope, name)
+
+
+def _add_labels(where: Where, labelled: HostFilter | Scope, name: str) -> None:
+    labels = [("host_tags", (tag,)) for tag in labelled.all_tags]
     for table, names in (
         *labels,
-        ("host_tags", selection.any_tags),
-        ("host_groups", selection.groups),
+        ("host_tags", labelled.any_tags),
+        ("host_groups", labelled.groups),
     ):
         if names:
             within = Where(where.values)
@@ -119,7 +129,7 @@ def _ways(selection: HostFilter) -> Iterator[_Way]:
 
 def _choices(selection: HostFilter) -> Iterator[Sequence[_Way]]:
     """Sets of ways, each of which would do, the one that is likely to meet the fewest hosts first."""
-    selections = [selection, *([selection.also] if selection.also else [])]
+    selections = list(_chain(selection))
     if any(s.names and not _globs(s.names) for s in selections):
         yield (_Way(),)
     by_state = [_by_state(s) for s in selections if s.states or s.reboot_needed is not None]
@@ -132,6 +142,14 @@ def _choices(selection: HostFilter) -> Iterator[Sequence[_Way]]:
         yield [_by_label("host_groups", group) for group in dict.fromkeys(one.groups)]
         yield [_by_label("host_tags", tag) for tag in dict.fromkeys(one.any_tags)]
     yield from by_state
+
+
+def _chain(selection: HostFilter) -> Iterator[HostFilter]:
+    """The filters that all have to match: with the one that is asked for a saved one, and a scope."""
+    following: HostFilter | None = selection
+    while following is not None:
+        yield following
+        following = following.also
 
 
 def _by_label(table: str, label: str) -> _Way:

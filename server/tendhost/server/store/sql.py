@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.operations.operation import OperationStatus
+from tendhost.server.store.host_sql import add_scope
 from tendhost.server.store.where import Where
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
@@ -375,16 +377,19 @@ def select_operations(
     host: str,
     rollout: str,
     statuses: Iterable[OperationStatus],
+    scope: Scope | None = None,
     before: str,
     limit: int,
 ) -> tuple[str, list[object]]:
-    """Operations, newest first."""
+    """Operations, newest first; with `scope` only those on its hosts."""
     where = Where()
     where.add("id < {}", before or _LAST)
     if host:
         where.add("host = {}", host)
     if rollout:
         where.add("rollout = {} AND rollout <> ''", rollout)
+    if scope is not None:
+        add_scope(where, scope, "operations.host")
     return _by_status("operations", where, map(str, statuses), order="id DESC", limit=limit)
 
 

@@ -22,6 +22,7 @@ from tendhost.server.store.reads.hosts import HostReads
 from tendhost.server.store.reads.operations import OperationReads
 from tendhost.server.store.reads.policies import PolicyReads
 from tendhost.server.store.reads.rollouts import RolloutReads
+from tendhost.server.store.reads.scopes import ScopeReads
 from tendhost.server.store.records import Change, Committed, LogBounds, Touched
 from tendhost.server.store.writer import Writer
 
@@ -45,7 +46,7 @@ async def open_store(path: Path) -> "SqliteStore":
         return store
 
 
-class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessReads):
+class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessReads, ScopeReads):
     """See Store and the protocols that it is composed of: each method has its meaning there."""
 
     def __init__(self, path: Path, database: sqlite3.Connection, lock: int) -> None:

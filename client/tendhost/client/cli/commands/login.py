@@ -102,6 +102,10 @@ def whoami(context: typer.Context) -> None:
             session.print_json(caller)
         else:
             by = f"{caller.credential_kind} {caller.credential_id}".strip()
-            print_line(f"{caller.principal or caller.address}: {', '.join(caller.roles)} (by {by})")
+            from tendhost.client.cli.render import tokens as render_tokens
+
+            hosts = f", hosts: {render_tokens.scope(caller.scope)}" if caller.scope else ""
+            who = caller.principal or caller.address
+            print_line(f"{who}: {', '.join(caller.roles)}{hosts} (by {by})")
 
     session.run(work)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import Client, Role
+from tendhost.client import Client, HostFilter, Role
 from tendhost.client.cli.options.choices import chosen
 from tendhost.client.cli.options.times import moment
 from tendhost.client.cli.session import Session, print_error, print_line, refuse
@@ -38,21 +38,43 @@ def create(
             "--expires", metavar="TIME", help="When the token expires, such as 2027-01-31T00:00Z."
         ),
     ] = "",
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group", metavar="GROUP", help="Bind the token to hosts in one of these groups."
+        ),
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag", metavar="TAG", help="Bind the token to hosts with all of these tags."
+        ),
+    ] = None,
+    any_tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--any-tag", metavar="TAG", help="Bind the token to hosts with one of these tags."
+        ),
+    ] = None,
 ) -> None:
     """Create a token, and print it this once.
 
     \b
       tendhost token create ci --role operator --description "nightly updates"
+      tendhost token create web-team --role operator --group web
+
+    A token that is bound to hosts shows and touches no others.
     """
     session: Session = context.obj
     if not role:
         refuse("--role: say what the token is for: viewer, operator, approver or admin")
     roles = chosen(Role, role, "--role")
     expires_at = moment(expires, "--expires")[0] if expires else None
+    scope = _scope(groups, tags, any_tags)
 
     async def work(client: Client) -> None:
         new = await client.create_token(
-            principal, roles, description=description, expires_at=expires_at
+            principal, roles, description=description, expires_at=expires_at, scope=scope
         )
         if session.json:
             session.print_json(new)
@@ -64,6 +86,17 @@ def create(
         )
 
     session.run(work)
+
+
+def _scope(
+    groups: list[str] | None, tags: list[str] | None, any_tags: list[str] | None
+) -> HostFilter | None:
+    """The hosts that the options bind a token to; None without any of them, but not where they are empty."""
+    if groups is None and tags is None and any_tags is None:
+        return None
+    return HostFilter(
+        groups=tuple(groups or ()), all_tags=tuple(tags or ()), any_tags=tuple(any_tags or ())
+    )
 
 
 @app.command(name="list")

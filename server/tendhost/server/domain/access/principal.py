@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.access.scope import Scope
 
 
 class CredentialKind(StrEnum):
@@ -27,6 +28,8 @@ class Principal:
     credential: str = ""
     """Id of the token, or serial number of the certificate; empty for other kinds."""
     roles: frozenset[Role]
+    scope: Scope | None = None
+    """The hosts that it is bound to; None: it is bound to none, and sees all."""
     address: str
     """Where the call comes from, as gRPC names it without the port: "ipv4:192.0.2.7", "unix:"."""
 

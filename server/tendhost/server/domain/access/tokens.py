@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.access.scope import Scope
 
 PREFIX = "tend"
 """By which people and scanners for leaked secrets recognise a token."""
@@ -36,6 +37,8 @@ class Token:
     """The name of whoever uses it. Several tokens may be one principal's."""
     description: str = ""
     roles: tuple[Role, ...]
+    scope: Scope | None = None
+    """The hosts that it is bound to; None: it is bound to none, and is good for all."""
     digest: str
     """SHA-256 of the token, in hexadecimal digits. 256 random bits need no slower function."""
     created_at: datetime

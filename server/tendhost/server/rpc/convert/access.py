@@ -7,14 +7,17 @@ from google.protobuf.message import Message
 from tendhost.server.domain.access.audit import AuditEntry
 from tendhost.server.domain.access.principal import CredentialKind, Principal
 from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.access.scope import Scope, scope_of
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.rpc.convert.common import numbers, timestamp
+from tendhost.server.rpc.convert.selections import filter_message, host_filter
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.server.rpc.permissions import PERMISSIONS
 from tendhost.server.store.records import AuditFilter, Unreadable
 from tendhost.v1 import access_service_pb2 as pb
+from tendhost.v1 import host_pb2
 
 ROLE = numbers(Role, pb.Role)
 CREDENTIAL_KIND = numbers(CredentialKind, pb.CredentialKind)
@@ -24,6 +27,15 @@ _ROLES = {number: role for role, number in ROLE.items()}
 def roles_of(request: pb.CreateTokenRequest) -> tuple[Role, ...]:
     """The roles that a request names, the least powerful first."""
     return tuple(sorted((_ROLES[number] for number in request.roles), key=list(Role).index))
+
+
+def scope_in(request: pb.CreateTokenRequest) -> Scope | None:
+    """The hosts that a new token is to be bound to; None: it is bound to none. Raises InvalidArgument."""
+    return scope_of(host_filter(request.scope)) if request.HasField("scope") else None
+
+
+def _scope_message(scope: Scope | None) -> host_pb2.HostFilter | None:
+    return None if scope is None else filter_message(scope.filter)
 
 
 def expiry_of(request: pb.CreateTokenRequest) -> datetime | None:
@@ -93,6 +105,7 @@ def caller_message(principal: Principal) -> pb.GetCallerResponse:
         credential_id=principal.credential,
         roles=[ROLE[role] for role in Role if role in principal.roles],
         address=principal.address,
+        scope=_scope_message(principal.scope),
     )
 
 
@@ -112,4 +125,5 @@ def token_message(token: Token) -> pb.Token:
         created_by=token.created_by,
         expires_at=timestamp(token.expires_at),
         last_used_at=timestamp(token.last_used_at),
+        scope=_scope_message(token.scope),
     )

@@ -11,6 +11,7 @@ from tendhost.server.rpc.convert.access import (
     caller_message,
     expiry_of,
     roles_of,
+    scope_in,
     token_message,
 )
 from tendhost.server.rpc.interceptor import call, caller
@@ -36,6 +37,7 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
             principal=request.principal,
             description=request.description,
             roles=roles_of(request),
+            scope=scope_in(request),
             expires_at=expiry_of(request),
             call=call(_without_text),
         )

@@ -5,7 +5,8 @@ from typing import Any
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, CursorUnknown, ServerStopping
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert.selections import host_filter
+from tendhost.server.rpc.interceptor import caller
+from tendhost.server.rpc.scoping import selected_by
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.event_pages import bookmark
 from tendhost.server.rpc.streams.stream_writer import send
@@ -27,7 +28,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def WatchEvents(  # type: ignore[override]
         self, request: pb.WatchEventsRequest, context: Any
     ) -> None:
-        selection = await self._selections.resolved(host_filter(request.filter))
+        selection = await selected_by(request.filter, self._selections, caller())
         bounds = await self._store.log_bounds()
         cursor = starting_point(request, bounds)
         await send(context, _hello(bounds))

@@ -20,9 +20,9 @@ from tendhost.server.rpc.convert.hosts import host_config, host_message
 from tendhost.server.rpc.convert.inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.convert.operations import operation_message
 from tendhost.server.rpc.convert.reports import explanation_message, overdue_host_message
-from tendhost.server.rpc.convert.selections import host_filter, scope_override
+from tendhost.server.rpc.convert.selections import scope_override
 from tendhost.server.rpc.convert.windows import windows
-from tendhost.server.rpc.interceptor import call
+from tendhost.server.rpc.interceptor import call, caller
 from tendhost.server.rpc.paging import (
     LARGEST_PAGE,
     fill,
@@ -33,7 +33,9 @@ from tendhost.server.rpc.paging import (
     token,
 )
 from tendhost.server.rpc.rules import violations_of
+from tendhost.server.rpc.scoping import Scopes, alone, selected_by
 from tendhost.server.rpc.services.pending_updates import list_pending
+from tendhost.server.store.protocols.access import ScopeStore
 from tendhost.server.store.protocols.hosts import HostStore, InventoryStore
 from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.v1 import host_service_pb2 as pb
@@ -46,15 +48,16 @@ R = TypeVar("R", bound=Message)
 OVERDUE_DAYS = 30
 
 
-class HostServiceStore(HostStore, InventoryStore, OperationStore, Protocol):
-    """Hosts, their inventories, and their operations."""
+class HostServiceStore(HostStore, InventoryStore, OperationStore, ScopeStore, Protocol):
+    """Hosts, their inventories, their operations, and whose they are."""
 
 
 class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     """Manages the registered hosts, and starts operations on single hosts."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, scopes: Scopes) -> None:
         self._engine = engine
+        self._scopes = scopes
         self._store: HostServiceStore = engine.store
 
     async def RegisterHost(
@@ -73,7 +76,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         return encode(await registering)
 
     async def GetHost(self, request: pb.GetHostRequest, context: Any) -> pb.GetHostResponse:
-        host = await self._store.host(request.name)
+        host = await self._scopes.shown(await self._store.host(request.name), caller().scope)
         running = await self._store.running_operation(request.name)
         return pb.GetHostResponse(
             host=host_message(host), operation_id=running.id if running else ""
@@ -81,13 +84,12 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
 
     async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsResponse:
         page = await self._store.hosts(
-            await self._engine.selections.resolved(host_filter(request.filter)),
+            await selected_by(request.filter, self._engine.selections, caller()),
             after=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        hosts, following = fill(
-            request, page.rows, host_message, lambda host: host.name, more=page.more
-        )
+        rows = [await self._scopes.shown(host, caller().scope) for host in page.rows]
+        hosts, following = fill(request, rows, host_message, lambda host: host.name, more=page.more)
         return pb.ListHostsResponse(hosts=hosts, next_page_token=following)
 
     async def ReconfigureHost(
@@ -110,11 +112,15 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def ListGroups(
         self, request: pb.ListGroupsRequest, context: Any
     ) -> pb.ListGroupsResponse:
-        counts, following = _counts(request, await self._store.groups())
+        scope = caller().scope
+        found = self._store.groups() if scope is None else self._store.scoped_groups(scope)
+        counts, following = _counts(request, await found)
         return pb.ListGroupsResponse(groups=counts, next_page_token=following)
 
     async def ListTags(self, request: pb.ListTagsRequest, context: Any) -> pb.ListTagsResponse:
-        counts, following = _counts(request, await self._store.tags())
+        scope = caller().scope
+        found = self._store.tags() if scope is None else self._store.scoped_tags(scope)
+        counts, following = _counts(request, await found)
         return pb.ListTagsResponse(tags=counts, next_page_token=following)
 
     async def GetInventory(
@@ -126,7 +132,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def ListPendingUpdates(
         self, request: pb.ListPendingUpdatesRequest, context: Any
     ) -> pb.ListPendingUpdatesResponse:
-        return await list_pending(self._engine, request)
+        return await list_pending(self._engine, request, caller())
 
     async def RunOsquery(
         self, request: pb.RunOsqueryRequest, context: Any
@@ -159,7 +165,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     ) -> pb.GetComplianceResponse:
         days = request.overdue_days if request.HasField("overdue_days") else OVERDUE_DAYS
         first = number(position(request, request.page_token), default=0)
-        selection = await self._engine.selections.resolved(host_filter(request.filter))
+        selection = await selected_by(request.filter, self._engine.selections, caller())
         last = first + page_size(request.page_size)
         found = await self._engine.reports.compliance(
             selection, timedelta(days=days), first=first, last=last
@@ -228,9 +234,12 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         return encode(await self._engine.operations.start(work, call(encode)))
 
     async def RetryHost(self, request: pb.RetryHostRequest, context: Any) -> pb.RetryHostResponse:
+        scope = caller().scope
+
         def encode(retried: RetriedHost) -> pb.RetryHostResponse:
             return pb.RetryHostResponse(
-                host=host_message(retried.host), operation=operation_message(retried.operation)
+                host=host_message(alone(retried.host, scope)),
+                operation=operation_message(retried.operation),
             )
 
         return encode(await self._engine.operations.retry(request.name, call(encode)))
@@ -238,7 +247,11 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def AcknowledgeHost(
         self, request: pb.AcknowledgeHostRequest, context: Any
     ) -> pb.AcknowledgeHostResponse:
-        encode = with_host(pb.AcknowledgeHostResponse)
+        tell, scope = with_host(pb.AcknowledgeHostResponse), caller().scope
+
+        def encode(host: Host) -> pb.AcknowledgeHostResponse:
+            return tell(alone(host, scope))
+
         return encode(await self._engine.registry.acknowledge(request.name, call(encode)))
 
 

@@ -8,8 +8,9 @@ from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.operations import operation_message, operation_statuses
-from tendhost.server.rpc.interceptor import call
+from tendhost.server.rpc.interceptor import call, caller
 from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.protocols.operations import LogStore, OperationStore
@@ -27,15 +28,16 @@ class OperationServiceStore(OperationStore, LogStore, Protocol):
 class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     """The work on hosts, as it goes and as it went."""
 
-    def __init__(self, engine: Engine, feed: EventFeed) -> None:
+    def __init__(self, engine: Engine, feed: EventFeed, scopes: Scopes) -> None:
         self._engine = engine
+        self._scopes = scopes
         self._store: OperationServiceStore = engine.store
         self._feed = feed
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> pb.GetOperationResponse:
-        operation = await self._store.operation(request.id)
+        operation = await self._operation(request.id)
         return pb.GetOperationResponse(operation=operation_message(operation))
 
     async def ListOperations(
@@ -45,6 +47,7 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             host=request.host,
             rollout=request.rollout_id,
             statuses=operation_statuses(request.statuses),
+            scope=caller().scope,
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
@@ -60,12 +63,12 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
         if request.HasField("timeout"):
             seconds = request.timeout.ToTimedelta().total_seconds()
         with self._feed.changes_of(request.id) as signal:
-            operation = await self._store.operation(request.id)
+            operation = await self._operation(request.id)
             try:
                 async with asyncio.timeout(seconds):
                     while not operation.status.ended:
                         await self._feed.wait_for_change(signal)
-                        operation = await self._store.operation(request.id)
+                        operation = await self._operation(request.id)
             except TimeoutError:
                 pass  # the answer says how far it is
         return pb.WaitOperationResponse(operation=operation_message(operation))
@@ -86,16 +89,21 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     ) -> None:
         offset, sent = request.log_offset, None
         with self._feed.changes_of(request.id) as signal:
-            operation = await self._store.operation(request.id)
+            operation = await self._operation(request.id)
             while not operation.status.ended:
                 if _compared(operation) != sent:
                     await self._tell(operation, context)
                     sent = _compared(operation)
                 offset = await self._send_log(operation, offset, context)
                 await self._feed.wait_for_change(signal)
-                operation = await self._store.operation(request.id)
+                operation = await self._operation(request.id)
         await self._send_log(operation, offset, context)
         await self._tell(operation, context)
+
+    async def _operation(self, id: str) -> Operation:
+        """The operation, as often as a call looks at it: the labels of its host may change in between."""
+        await self._scopes.require_operation(caller().scope, id)
+        return await self._store.operation(id)
 
     async def _tell(self, operation: Operation, context: Any) -> None:
         await send(context, pb.WatchOperationResponse(operation=operation_message(operation)))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tendhost.server.domain.access.principal import Principal
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.inventory.pending_updates import (
     MOST_NAMES,
@@ -15,9 +16,9 @@ from tendhost.server.domain.inventory.pending_updates import (
 from tendhost.server.domain.request_errors import PageTokenInvalid
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.inventory import SEVERITY
-from tendhost.server.rpc.convert.selections import host_filter
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.rpc.scoping import selected_by
 from tendhost.server.store.records import HostPending
 from tendhost.v1 import host_service_pb2 as pb
 
@@ -30,10 +31,10 @@ _GROUPING: Mapping[int, PendingGrouping] = {
 
 
 async def list_pending(
-    engine: Engine, request: pb.ListPendingUpdatesRequest
+    engine: Engine, request: pb.ListPendingUpdatesRequest, caller: Principal
 ) -> pb.ListPendingUpdatesResponse:
-    """A page of the pending updates. Raises PageTokenInvalid, SelectionNotFound."""
-    selection = await engine.selections.resolved(host_filter(request.filter))
+    """A page of the pending updates that the caller may see. Raises PageTokenInvalid, SelectionNotFound."""
+    selection = await selected_by(request.filter, engine.selections, caller)
     view = PendingView(
         PendingQuery(
             group_by=_GROUPING[request.group_by],

@@ -3,11 +3,14 @@
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifications import DeliveryStatus
 from tendhost.server.rpc.convert.common import timestamp
+from tendhost.server.rpc.interceptor import caller
+from tendhost.server.store.protocols.access import ScopeStore
 from tendhost.server.store.protocols.events import EventLog
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.v1 import system_service_pb2 as pb
@@ -17,7 +20,7 @@ VERSION = version("tendhost")
 """Read once: looking it up takes longer than the rest of the call."""
 
 
-class SystemServiceStore(EventLog, HostStore, Protocol):
+class SystemServiceStore(EventLog, HostStore, ScopeStore, Protocol):
     """The event log, and the number of hosts."""
 
 
@@ -36,21 +39,26 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: pb.GetServerInfoRequest, context: Any
     ) -> pb.GetServerInfoResponse:
         bounds = await self._store.log_bounds()
-        return pb.GetServerInfoResponse(
+        scope = caller().scope
+        response = pb.GetServerInfoResponse(
             version=VERSION,
             log_id=bounds.log_id,
             revision=bounds.current,
             oldest_revision=bounds.oldest,
-            host_count=await self._count_hosts(),
+            host_count=await self._count_hosts(scope),
             store_problem=self._store_watch.problem,
             open_access=self._open_access,
-            notifications=map(_target, self._notifier.delivery_status),
             pruning_problem=self._pruner.held_up,
             event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),
         )
+        if scope is None:  # notifications are of all hosts, and a problem may name some
+            response.notifications.extend(map(_target, self._notifier.delivery_status))
+        return response
 
-    async def _count_hosts(self) -> int:
+    async def _count_hosts(self, scope: Scope | None) -> int:
         try:
+            if scope is not None:
+                return await self._store.scoped_host_count(scope)
             return await self._store.count_hosts()
         except StoreUnavailable:
             if not self._store_watch.problem:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.protocols.hosts import HostStore
@@ -26,10 +27,14 @@ class OperationStore(Protocol):
         host: str = "",
         rollout: str = "",
         statuses: Sequence[OperationStatus] = (),
+        scope: Scope | None = None,
         before: str = "",
         limit: int,
     ) -> Page[Operation]:
-        """Operations, newest first, from the one that follows `before` on. Empty means any."""
+        """Operations, newest first, from the one that follows `before` on. Empty means any.
+
+        With `scope` those on hosts that it has now.
+        """
         ...
 
     async def running_operation(self, host: str) -> Operation | None:

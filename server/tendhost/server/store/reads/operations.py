@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.store import rows, sql
@@ -29,6 +30,7 @@ class OperationReads(ReadConnections):
         host: str = "",
         rollout: str = "",
         statuses: Sequence[OperationStatus] = (),
+        scope: Scope | None = None,
         before: str = "",
         limit: int,
     ) -> Page[Operation]:
@@ -36,6 +38,7 @@ class OperationReads(ReadConnections):
             host=host,
             rollout=rollout,
             statuses=statuses,
+            scope=scope,
             before=before,
             limit=limit + 1,
         )

@@ -1,0 +1,47 @@
+"""Reads of what is in the scope of a caller that is bound to hosts."""
+
+from collections.abc import Sequence
+
+from tendhost.server.domain.access.scope import Scope
+from tendhost.server.store.host_sql import add_scope
+from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.where import Where
+
+
+class ScopeReads(ReadConnections):
+    """See ScopeStore."""
+
+    async def has_host(self, scope: Scope, name: str) -> bool:
+        return self._has(scope, "hosts", "name", name, host="hosts.name")
+
+    async def has_operation(self, scope: Scope, id: str) -> bool:
+        return self._has(scope, "operations", "id", id, host="operations.host")
+
+    def _has(self, scope: Scope, table: str, key: str, value: str, *, host: str) -> bool:
+        where = Where()
+        where.add(f"{key} = {{}}", value)
+        add_scope(where, scope, host)
+        return self._one(f"SELECT 1 FROM {table} {where}", *where.values) is not None  # noqa: S608
+
+    async def scoped_host_count(self, scope: Scope) -> int:
+        where = Where()
+        add_scope(where, scope, "hosts.name")
+        text = f"SELECT count(*) FROM hosts {where}"  # noqa: S608
+        return await self._read(
+            lambda database: int(database.execute(text, where.values).fetchone()[0])
+        )
+
+    async def scoped_groups(self, scope: Scope) -> Sequence[tuple[str, int]]:
+        return await self._scoped_labels("host_groups", scope)
+
+    async def scoped_tags(self, scope: Scope) -> Sequence[tuple[str, int]]:
+        return await self._scoped_labels("host_tags", scope)
+
+    async def _scoped_labels(self, table: str, scope: Scope) -> Sequence[tuple[str, int]]:
+        where = Where()
+        add_scope(where, scope, "label.host")
+        text = (
+            f"SELECT label.name, count(*) FROM {table} AS label {where}"  # noqa: S608
+            " GROUP BY label.name ORDER BY label.name"
+        )
+        return await self._read(lambda database: database.execute(text, where.values).fetchall())
