@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -244,3 +245,32 @@ def test_a_size_in_an_unknown_unit_is_refused() -> None:
 )
 def test_the_conffiles_that_were_kept_are_named(name: str, kept: tuple[str, ...]) -> None:
     assert kept_conffiles(log(name)) == kept
+
+
+@pytest.mark.parametrize("setting", ["Dir::Cache::Archives=/DIR/debs", "Dir::Cache=/DIR/my cache"])
+def test_a_way_back__takes_packages_from_where_the_host_keeps_them(
+    tmp_path: Path, setting: str
+) -> None:
+    folder = tmp_path / ("debs" if "debs" in setting else "my cache/archives")
+    folder.mkdir(parents=True)
+    package = folder / "a_1%3a1_all.deb"
+    package.touch()
+    value = setting.replace("/DIR", str(tmp_path))
+    programs = {
+        "apt-config": f'exec /usr/bin/apt-config -o "{value}" "$@"',
+        "apt-cache": "exit 100",
+        "dpkg": "echo amd64",
+        "apt-get": f'case "$*" in *" -s "*) ;; *) printf "%s\\n" "$@" >{tmp_path}/asked ;; esac',
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    change = PackageChange(name="a", from_version="1:1", to_version="1:2")
+    done = subprocess.run(
+        ["sh", "-c", restore_command((change,), lock_timeout=timedelta(0))],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(package) in (tmp_path / "asked").read_text().splitlines()

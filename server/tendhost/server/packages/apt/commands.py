@@ -99,12 +99,13 @@ def _action(transaction: Transaction) -> tuple[str, ...]:
 
 _RESTORE = r"""
 {settings}
+archives=/var/cache/apt/archives/; eval "$(apt-config shell archives Dir::Cache::Archives/d)"
 missing=; set --
 for want in {wanted}; do
   if {cache_command} show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
   name=${{want%%=*}}; version=$(printf %s "${{want#*=}}" | sed 's/:/%3a/g')
   case $name in *:*) architecture=${{name#*:}} ;; *) architecture=$(dpkg --print-architecture) ;; esac
-  file={cache}/"${{name%%:*}}_${{version}}"
+  file=$archives${{name%%:*}}_$version
   for file in "${{file}}_$architecture.deb" "${{file}}_all.deb" none; do
     [ ! -e "$file" ] || {{ set -- "$@" "$file"; continue 2; }}
   done
@@ -132,7 +133,6 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
         settings=DEFINE,
         cache_command=APT_CACHE,
         wanted=quoted_words(wanted),
-        cache="/var/cache/apt/archives",
         install=_apt_get(*options, "install"),
         unwanted=quoted_words(unwanted),
         gone=quoted(" ".join(gone)),
