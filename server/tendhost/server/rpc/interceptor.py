@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -129,9 +129,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             await admit(context)
             return await work(request, context)
 
-        async def streamed(request: Any, context: Any) -> Any:
+        async def streamed(requests: Any, context: Any) -> Any:
+            first = await anext(aiter(requests), None) if handler.request_streaming else None
             await admit(context)
-            async for message in work(request, context):
+            given = requests if first is None else _joined(first, requests)
+            async for message in work(given, context):
                 yield message
 
         async def written(request: Any, context: Any) -> None:
@@ -178,8 +180,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         async def guarded(_requests: Any, context: Any) -> Message | bytes:
             began = time.perf_counter()
             try:
+                # Read first, whoever calls: a status that is sent while the message is still on its way reaches
+                # one client in a hundred as INTERNAL (measured with grpc 1.85). It is not decoded before.
+                message = await context.read()
                 principal = await self._admitted(method, context)
-                request = _decoded(await context.read(), decode)
+                request = _decoded(message, decode)
                 response = await self._answer(
                     method, request, principal, lambda: handler(request, context)
                 )
@@ -274,8 +279,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         async def guarded(_requests: Any, context: Any) -> None:
             began = time.perf_counter()
             try:
+                # Read first, whoever calls: a status that is sent while the message is still on its way reaches
+                # one client in a hundred as INTERNAL (measured with grpc 1.85). It is not decoded before.
+                message = await context.read()
                 principal = await self._admitted(method, context)
-                request = _decoded(await context.read(), decode)
+                request = _decoded(message, decode)
                 await self._accept(method, request, principal)
                 await handler(request, Stream(context))
             except Exception as error:
@@ -284,6 +292,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             _log(method, "OK", began)
 
         return guarded
+
+
+async def _joined(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    yield first
+    async for message in rest:
+        yield message
 
 
 def _serialized(message: Message | bytes) -> bytes:
