@@ -156,6 +156,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "CREDENTIAL_MISSING": Unauthenticated,
     "CREDENTIAL_INVALID": Unauthenticated,
     "PERMISSION_MISSING": PermissionDenied,
+    "CALL_NOT_SCOPED": PermissionDenied,
     "TOKEN_NOT_FOUND": NotFound,
     "SELECTION_IN_USE": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,

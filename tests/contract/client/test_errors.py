@@ -56,7 +56,7 @@ FAMILIES = {
         "ONLY_JUMP",
         "PLAN_UNUSABLE",
     },
-    sdk.PermissionDenied: {"NOT_AN_APPROVER", "PERMISSION_MISSING"},
+    sdk.PermissionDenied: {"NOT_AN_APPROVER", "PERMISSION_MISSING", "CALL_NOT_SCOPED"},
     sdk.Unauthenticated: {"CREDENTIAL_MISSING", "CREDENTIAL_INVALID"},
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.WatcherTooSlow: {"WATCHER_TOO_SLOW"},
