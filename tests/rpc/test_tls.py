@@ -1,6 +1,7 @@
 """TLS through real connections: certificates, their rotation, and what both ends are told when it does not fit."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -177,6 +178,21 @@ async def test_rotation__takes_effect_for_new_connections_and_keeps_streams(
             assert (await following).revision > 0
 
 
+async def test_rotation__reaches_every_listener(world: World, tmp_path: Path):
+    files = made(tmp_path)
+    listeners = [listener_of("tls://127.0.0.1:0"), listener_of("tls://127.0.0.1:0")]
+    async with (
+        world.running() as engine,
+        server.serving(engine, listeners=listeners, tls=files, socket_owner="owner") as bound,
+    ):
+        former = (tmp_path / SERVER).read_bytes()
+        issue_server(tmp_path, ["localhost", "127.0.0.1"], now=NOW)
+        for address in bound:
+            host, _, port = address.removeprefix("tls://").rpartition(":")
+            shown = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
+            assert ssl.PEM_cert_to_DER_cert(shown) != ssl.PEM_cert_to_DER_cert(former.decode())
+
+
 async def test_rotation__to_files_that_do_not_fit_keeps_the_former_certificate(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -267,3 +283,19 @@ async def test_client__refuses_files_that_are_something_else(
     made(tmp_path)
     files = {name: str(tmp_path / path) for name, path in how.items()}
     assert words in await refused({"server": "tls://127.0.0.1:1", **files}, InvalidRequest)
+
+
+async def test_client__lets_no_proxy_read_a_token(world: World, tmp_path: Path, monkeypatch):
+    seen: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(100))
+        writer.close()
+
+    listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    async with listening, served(world, tmp_path, made(tmp_path)) as at:
+        assert (await caller(server=at["plain"], token=at["token"])).principal == "kim"
+    assert not seen

@@ -1,6 +1,7 @@
 """Connections: which server is meant, how calls to it are secured, and which credential goes with them."""
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 SERVER_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "TENDHOST_SERVER", "TENDHOST_TOKEN", "TENDHOST_CA"
 _TLS_PREFIXES = ("tls://", "mtls://")
 _SOCKET = "tendhostd.sock"
+SYSTEM_FOLDER = Path("/run/tendhost")
+"""Of a server that root or a service runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,10 @@ class Connection:
         for prefix in _TLS_PREFIXES:
             if self.server.startswith(prefix):
                 return self.server.removeprefix(prefix)
+        host, _, port = self.server.rpartition(":")
+        if host == "localhost" and not self.encrypted:
+            # The name has two addresses, on either of which somebody else may listen.
+            return f"127.0.0.1:{port}"
         return self.server
 
     @property
@@ -73,9 +80,17 @@ def default_connection(
     """The server that is meant by somebody who says nothing, or only `server`.
 
     TENDHOST_SERVER, TENDHOST_TOKEN and TENDHOST_CA beat the current context, which beats the unix socket of a
-    server on this machine, which beats DEFAULT_TARGET. Token and CA of a context go to its own server only.
+    server on this machine, which beats DEFAULT_TARGET. Token and CA of a context go to its own server only, and
+    so do those of the environment where that names a server.
     """
-    named = server or environment.get(SERVER_VARIABLE, "")
+    of_environment = environment.get(SERVER_VARIABLE, "")
+    named = server or of_environment
+    if of_environment not in ("", named):
+        environment = {
+            name: value
+            for name, value in environment.items()
+            if name not in (TOKEN_VARIABLE, CA_VARIABLE)
+        }
     current = contexts.current
     if current is not None and named in ("", current.server):
         found = Connection(
@@ -100,12 +115,12 @@ def _own_socket(environment: Mapping[str, str]) -> str:
     state = environment.get("XDG_STATE_HOME", "")
     folders = (
         *([Path(runtime) / "tendhost"] if Path(runtime).is_absolute() else []),
-        Path("/run/tendhost"),
+        SYSTEM_FOLDER,
         (Path(state) if Path(state).is_absolute() else Path.home() / ".local/state") / "tendhost",
     )
     for folder in folders:
         try:
-            if (folder / _SOCKET).is_socket():
+            if (folder / _SOCKET).is_socket() and os.access(folder / _SOCKET, os.R_OK | os.W_OK):
                 return f"unix:{folder / _SOCKET}"
         except PermissionError:
             continue  # somebody else's

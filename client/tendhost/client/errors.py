@@ -263,6 +263,10 @@ def _explained(cause: str) -> str:
     return next((words for sign, words in _TLS_SIGNS if sign in cause), cause)
 
 
+_ANOTHER_NAME = (
+    "the server's certificate is for another name; use a name that it is for, or make one for this name:"
+    " tendhostd tls init NAME"
+)
 _TLS_SIGNS = (
     (
         "certificate has expired",
@@ -277,11 +281,8 @@ _TLS_SIGNS = (
         "the server's certificate is from a CA that is not known here; name its file with --ca or TENDHOST_CA, or"
         " another machine answers at this address",
     ),
-    (
-        "Hostname Verification",
-        "the server's certificate is for another name; use a name that it is for, or make one for this name:"
-        " tendhostd tls init NAME",
-    ),
+    ("Hostname Verification", _ANOTHER_NAME),
+    ("Peer name", _ANOTHER_NAME),  # grpc before 1.80
     (
         "WRONG_VERSION_NUMBER",
         "the server does not speak TLS at this address; write it without tls:// and --ca if it is on this machine",

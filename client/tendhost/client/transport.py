@@ -172,7 +172,10 @@ class Connected:
 def _channel(connection: Connection, options: Sequence[tuple[str, Any]]) -> grpc.aio.Channel:
     credentials = connection.credentials()
     if credentials is None:
-        return grpc.aio.insecure_channel(connection.target, options=options)
+        # gRPC obeys https_proxy for loopback addresses, too: a proxy would read the token, and the loopback
+        # address would be the proxy's own.
+        direct = (*options, ("grpc.enable_http_proxy", 0))
+        return grpc.aio.insecure_channel(connection.target, options=direct)
     return grpc.aio.secure_channel(connection.target, credentials, options=options)
 
 

@@ -6,9 +6,9 @@ and `notify-test` sends a test message to a notification target.
 
 import asyncio
 import gc
-import getpass
 import logging
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -205,7 +205,7 @@ async def _serve(
                 engine,
                 listeners=listeners,
                 tls=tls_files(settings),
-                socket_owner=getpass.getuser(),
+                socket_owner=_own_name(),
                 open_access=settings.auth == "none",
                 certificates=certificate_roles(settings),
             ) as addresses,
@@ -224,6 +224,14 @@ async def _serve(
         prober.close()
         await connector.aclose()
         await store.aclose()
+
+
+def _own_name() -> str:
+    """The name of the user who runs the server; the environment has no say in it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 def _calm_the_collector() -> None:

@@ -468,7 +468,8 @@ async def test_leftovers__whose_guard_somebody_holds_stay(remote, tmp_path):
 async def test_a_job__whose_folder_was_removed_runs_on_and_is_not_started_again(remote, tmp_path):
     wanted = job(f"echo x >>{tmp_path}/ran; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
     await begun(remote, wanted)
-    await until(remote, wanted, JobState.RUNNING)
+    # A command that has not begun by then never would.
+    await until_it(remote, wanted, lambda report: (tmp_path / "ran").exists())
     shutil.rmtree(ops(tmp_path))
     wanted = replace(wanted, epoch=2)
     position = Position(log=7, status=9)

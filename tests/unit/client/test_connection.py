@@ -17,6 +17,7 @@ PRODUCTION = Context(name="production", server="example.org:1", token="secret", 
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment of a user without any server."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("tendhost.client.connection.SYSTEM_FOLDER", tmp_path / "none")
     return {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
 
 
@@ -32,8 +33,7 @@ def listening(path: Path) -> socket.socket:
 
 
 def test_nothing_said__means_the_port_of_this_machine(nowhere: dict[str, str]):
-    if not Path("/run/tendhost/tendhostd.sock").exists():
-        assert default_connection(nowhere, contexts()) == Connection(server=DEFAULT_TARGET)
+    assert default_connection(nowhere, contexts()) == Connection(server=DEFAULT_TARGET)
 
 
 def test_socket_of_ones_own__beats_the_port(nowhere: dict[str, str], tmp_path: Path):
@@ -140,3 +140,25 @@ def test_secrets__are_in_no_representation():
 def test_token__that_no_header_can_have_is_refused(token: str):
     with pytest.raises(InvalidRequest, match="token: "):
         Connection(server="x:1", token=token).metadata()
+
+
+def test_token_of_the_environment__goes_to_the_server_of_the_environment_only(nowhere):
+    given = nowhere | {"TENDHOST_SERVER": "prod:1", "TENDHOST_TOKEN": "t", "TENDHOST_CA": "/c"}
+    staging = default_connection(given, contexts(), server="staging:1")
+    assert (staging.token, staging.ca) == ("", "")
+    assert default_connection(given, contexts(), server="prod:1").token == "t"
+
+
+def test_localhost__is_one_address_where_calls_are_not_encrypted():
+    assert Connection(server="localhost:50051").target == "127.0.0.1:50051"
+    assert Connection(server="tls://localhost:50051").target == "localhost:50051"
+    assert Connection(server="localhost:50051", ca="/ca.pem").target == "localhost:50051"
+
+
+def test_socket__that_its_user_may_not_use_is_not_taken(
+    nowhere: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "run/tendhost/tendhostd.sock"
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may use any
+    with listening(path):
+        assert default_connection(nowhere, contexts()).server == DEFAULT_TARGET

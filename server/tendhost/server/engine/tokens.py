@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -41,7 +41,7 @@ class NewToken:
     """A token that was just created."""
 
     token: Token
-    text: str
+    text: str = field(repr=False)
     """What its user presents; it is stored nowhere, and cannot be shown again."""
 
 
@@ -59,12 +59,17 @@ class Tokens:
         self._clock = clock
         self._random = random
         self._tokens: Mapping[str, Token] = {}
+        self._changes = 0
+        """How many tokens were created and deleted: what was read meanwhile is out of date."""
         self._used: dict[str, datetime] = {}
         """Uses that are not stored yet."""
 
     async def load(self) -> None:
         """Read the stored tokens. Call this before anything else. Raises StoreUnavailable."""
-        self._tokens = {token.id: token for token in await self._store.tokens()}
+        changes = self._changes
+        stored = await self._store.tokens()
+        if changes == self._changes:
+            self._tokens = {token.id: token for token in stored}
 
     async def keep(self) -> None:
         """Store when tokens were used, and read all of them again, every CEILING until cancelled."""
@@ -148,6 +153,7 @@ class Tokens:
         made = NewToken(token=token, text=text)
         change = Change(events=(), tokens=(token,), at=now)
         await call.commit(self._store, change, lambda _: made, subject=id)
+        self._changes += 1
         self._tokens = {**self._tokens, id: token}
         logger.info("a token was created", extra={"token": id, "by": call.principal})
         return made
@@ -171,6 +177,7 @@ class Tokens:
             raise TokenNotFound(token=id)
         change = Change(events=(), removed_tokens=(id,), at=self._clock.now())
         await call.commit(self._store, change, lambda _: token, subject=id)
+        self._changes += 1
         self._tokens = {other: kept for other, kept in self._tokens.items() if other != id}
         logger.info("a token was deleted", extra={"token": id, "by": call.principal})
         return token

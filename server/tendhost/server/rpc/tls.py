@@ -1,7 +1,7 @@
 """The server's certificate: read from files, and read again whenever they change."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ Stamp = tuple[tuple[int, int], ...]
 """When each of the files was changed, and which file it is."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
     """The files with the server's certificate and key, and with the CA of client certificates."""
 
@@ -24,7 +24,6 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
     """None: no client certificate is accepted."""
-    _used: dict[bool, Stamp] = field(default_factory=dict)
 
     def credentials(self, *, clients: bool) -> grpc.ServerCredentials:
         """For a listener; with `clients`, each client has to show a certificate of `client_ca`.
@@ -38,7 +37,7 @@ class TlsFiles:
                 expected="a file, for an address mtls:// is listened on",
             )
         try:
-            self._used[clients] = self._stamp()
+            used = self._stamp()
             first = self._loaded(clients=clients)
         except (CertificateProblem, OSError) as error:
             raise ConfigurationError(
@@ -46,16 +45,18 @@ class TlsFiles:
             ) from error
 
         def changed() -> Any:
-            # gRPC asks before each handshake, in a thread of its own; what is raised here would be lost.
+            # gRPC asks before each handshake, in a thread of its own; what is raised here would be lost. Each
+            # listener is asked for, and has a certificate of its own.
+            nonlocal used
             try:
                 stamp = self._stamp()
-                if stamp == self._used[clients]:
+                if stamp == used:
                     return None
                 loaded = self._loaded(clients=clients)
             except Exception as error:
                 logger.warning("the former certificate stays in use", extra={"cause": str(error)})
                 return None
-            self._used[clients] = stamp
+            used = stamp
             logger.info("the certificate was read again", extra={"file": str(self.certificate)})
             return loaded
 

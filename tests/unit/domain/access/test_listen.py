@@ -32,6 +32,8 @@ def test_address__is_plain_on_this_machine_only(text: str, security: Security, a
     [
         *(":50051", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "", "unix:"),
         *("127.0.0.1:-1", "127.0.0.1:\u0661", "::1:50051", "tls://", "mtls://:1", "50051"),
+        *("unix-abstract:50551", "tls://unix-abstract:1", "tls://unix:1", "mtls://unix:7", "dns:5"),
+        *("ipv4:127", "ipv6:1", "vsock:2", "dns:///127.0.0.1:5", "tls:///run/x:1"),
     ],
 )
 def test_text__that_is_no_address_is_refused(text: str):

@@ -285,14 +285,15 @@ def import_known_hosts(
         typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A known_hosts file."),
     ],
 ) -> None:
-    """Add the host keys of a known_hosts file to the registered hosts that it names.
+    """Add host keys from a known_hosts file.
 
     \b
       tendhost host import-known-hosts ~/.ssh/known_hosts
 
-    A host whose pinned key is in the file gets the other keys that the file has for it. A host whose pinned key is
-    not in the file is not changed, and the exit status is 1: one of the two keys is wrong. Hosts that the file does
-    not name are skipped. New hosts are added with `tendhost host add NAME --known-hosts FILE`.
+    The file is compared with every registered host. A host whose pinned key is in the file gets the other keys
+    that the file has for it. A host whose pinned key is not in the file is not changed, and the exit status is 1:
+    one of the two keys is wrong. Hosts that the file does not name are skipped. New hosts are added with
+    `tendhost host add NAME --known-hosts FILE`.
     """
     session: Session = context.obj
     known = known_hosts_of(file)
@@ -366,13 +367,14 @@ def test(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def sudoers(context: typer.Context, name: Name) -> None:
-    """Print the smallest authorized_keys and sudoers files for a host.
+    """Print authorized_keys and sudoers of a host.
 
     \b
       tendhost host sudoers web1
 
-    With these files, and nothing more, the server can query, update, reboot and roll back the host as the user of
-    its configuration. The host is not asked. See docs/packages.md for what the sudoers rule means.
+    They are the smallest that suffice: with these files, and nothing more, the server can query, update, reboot
+    and roll back the host as the user of its configuration. The host is not asked. See docs/packages.md for what
+    the sudoers rule means.
     """
     session: Session = context.obj
 
@@ -390,7 +392,10 @@ def sudoers(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def packages(context: typer.Context, name: Name) -> None:
-    """Show installed packages and pending updates, as last queried."""
+    """Show installed packages and pending updates.
+
+    They are shown as last queried.
+    """
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -407,9 +412,10 @@ def packages(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def inventory(context: typer.Context, name: Name) -> None:
-    """Show hardware, mounts, network and containers, as last queried.
+    """Show hardware, mounts, network, containers.
 
-    Also shows what was concluded about the host and why. For its packages, see `tendhost host packages`.
+    They are shown as last queried. Also shows what was concluded about the host and why. For its packages, see
+    `tendhost host packages`.
     """
     session: Session = context.obj
 

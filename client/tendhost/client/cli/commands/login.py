@@ -22,7 +22,10 @@ def login(
     ca: Annotated[
         str,
         typer.Option(
-            "--ca", metavar="FILE", help="Certificate of the server's CA, unless the system has it."
+            "--ca",
+            envvar="TENDHOST_CA",
+            metavar="FILE",
+            help="Certificate of the server's CA, unless the system has it.",
         ),
     ] = "",
     certificate: Annotated[

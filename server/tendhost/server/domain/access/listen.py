@@ -12,6 +12,11 @@ LISTEN_FORMS = (
 )
 
 
+_SCHEMES = frozenset({"unix", "unix-abstract", "dns", "ipv4", "ipv6", "vsock", "xds", "fd"})
+"""What gRPC takes for the scheme of an address (doc/naming.md of gRPC), and not for the name of a host: an abstract
+socket would be open to every user, and its callers would look like those of the server's own socket."""
+
+
 class Security(StrEnum):
     """How calls to an address are secured."""
 
@@ -68,7 +73,13 @@ def _host_of(address: str) -> str:
     """The host in HOST:PORT, an IPv6 address without its brackets. Raises ValueError."""
     host, _, port = address.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not bare or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+    if (
+        bare in _SCHEMES
+        or "/" in bare
+        or not bare
+        or not (port.isascii() and port.isdecimal())
+        or int(port) > 65535
+    ):
         raise ValueError(address)
     if ":" in bare and not host.startswith("["):
         raise ValueError(address)
