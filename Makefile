@@ -65,6 +65,10 @@ test: dev packages ## run every test; FLEET=simulated does without real hosts
 
 # Where nothing but our own code and Python's is at work, versions make no difference.
 OLDEST := tests/rpc tests/contract $(addprefix tests/unit/,client domain/schedules outbound remote rpc store)
+# These files mostly run shells, or processes of their own, and take a third of the time.
+OLDEST += $(addprefix --ignore=tests/,contract/remote/test_job.py contract/remote/test_login_shells.py \
+	rpc/test_hostile_requests.py rpc/test_schedule_crashes.py rpc/test_upgrades.py \
+	unit/domain/schedules/test_clock_changes.py unit/remote/test_shell.py)
 
 .PHONY: test-oldest
 test-oldest: .tools/oldest/.installed packages ## test with the oldest dependencies that pyproject.toml allows
