@@ -14,6 +14,8 @@ from xdist.workermanage import WorkerController
 
 ONE_BY_ONE = ("tests/e2e/", "tests/faults/")
 """Folders whose tests start a server and hosts of their own, in any order and beside each other."""
+TOGETHER = ("tests/e2e/test_service.py",)
+"""Files in them whose tests share a host that took long to make."""
 WAITING = (
     "tests/e2e/test_compose",
     "tests/faults/",
@@ -28,7 +30,7 @@ WAITING = (
 def unit_of(nodeid: str) -> str:
     """What is handed out together with this test: all of its file, or the test alone with its cases."""
     file, _, test = nodeid.partition("::")
-    if file.startswith(ONE_BY_ONE):
+    if file.startswith(ONE_BY_ONE) and file not in TOGETHER:
         return f"{file}::{test}"
     return file
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,12 @@ def wheels() -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", *options]
         for lock in LOCKS:
             subprocess.run([*command, f"--dest={partial}", f"--requirement={lock}"], check=True)
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:
+            shutil.rmtree(partial)
+            if not folder.is_dir():  # else another process was faster
+                raise
     return folder
 
 

@@ -69,7 +69,7 @@ async def test_host__is_wholly_operated_with_the_files_that_are_printed(make_fle
     )
     host = fleet["k1"]
     config = tmp_path / "tendhostd.toml"
-    config.write_text("verify_timeout = 2\n")
+    config.write_text("verify_timeout = 30\n")  # a host that was rebooted takes seconds to start
     fleet.registry.push("app0", text="one")
     image = f"{fleet.registry.address}/app0:1"
     host.write_stack(STACK, f"services:\n  web:\n    image: {image}\n    init: true\n")
