@@ -23,6 +23,7 @@ from tendhost.v1 import host_service_pb2 as pb
 from tests.contract.store.samples import an_operation, change, stored_operation
 from tests.rpc.api import Api, refusal
 from tests.rpc.test_access import bearer, code, guarded
+from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World
 
 Metadata = Sequence[tuple[str, str]]
@@ -205,6 +206,22 @@ async def test_lists__hold_nothing_of_what_is_outside(fleet: Fleet, method: str)
         requests.append({"host": "canary1"})
     for request in requests:
         assert CANARY not in (await fleet.call(method, **request)).SerializeToString(), request
+
+
+async def test_pending_updates__of_hosts_outside_are_neither_listed_nor_counted(fleet: Fleet):
+    for name in ("web1", "canary1"):
+        fake = fleet.world.fleet.hosts[f"{name}.example.org"]
+        fake.pending["web"] = Pending()
+        await fleet.owner.run("StartQuery", name)
+    method = "/tendhost.v1.HostService/ListPendingUpdates"
+    by_host = pb.PENDING_GROUPING_HOST
+    seen = await fleet.call(method, group_by=by_host)
+    request = pb.ListPendingUpdatesRequest(group_by=by_host)
+    everything = await fleet.owner.hosts.ListPendingUpdates(request)
+    assert CANARY in everything.SerializeToString()
+    assert CANARY not in seen.SerializeToString()
+    assert (len(seen.entries), seen.hosts_unknown) == (1, 1)
+    assert (len(everything.entries), everything.hosts_unknown) == (2, 2)
 
 
 # --- what is there ----------------------------------------------------------------------------------

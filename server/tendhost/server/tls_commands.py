@@ -12,9 +12,7 @@ from tendhost.server.certificates import (
     make_authority,
 )
 from tendhost.server.clock import SystemClock
-from tendhost.server.config import (
-    Settings,
-)
+from tendhost.server.config import Settings
 from tendhost.server.startup import TLS_FOLDER, tls_files
 
 

@@ -134,7 +134,7 @@ class KeyRing:
 
 
 def public_key(key: asyncssh.SSHKey | asyncssh.SSHKeyPair) -> str:
-    """The public half of a private key: type and base64."""
+    """The public half of a key, or the key that is public itself: type and base64."""
     if isinstance(key, asyncssh.SSHKey):
         kind, blob = key.export_public_key("openssh").decode().split()[:2]
         return f"{kind} {blob}"

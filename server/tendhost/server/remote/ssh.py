@@ -188,8 +188,7 @@ class SshConnector:
             )
         if shown is None:
             raise HostUnreachable(host=host, address=address, problem="it shows no host key")
-        kind, blob = shown.export_public_key("openssh").decode().split()[:2]
-        return f"{kind} {blob}"
+        return public_key(shown)
 
     async def open_tunnel(
         self, *, host: str, address: str, port: int, jump: Target

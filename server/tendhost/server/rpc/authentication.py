@@ -55,9 +55,7 @@ class Authenticator:
         """
         permission = PERMISSIONS.get(method)
         if permission is CallPermission.NOTHING:
-            return Principal(
-                name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
-            )
+            return _nobody(context)
         principal = self._principal(context)
         if permission is None or not permitted(permission, principal.roles):
             raise PermissionMissing(
@@ -79,9 +77,7 @@ class Authenticator:
         try:
             return self._principal(context)
         except (CredentialMissing, CredentialInvalid):
-            return Principal(
-                name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
-            )
+            return _nobody(context)
 
     def _principal(self, context: Any) -> Principal:
         metadata = context.invocation_metadata() or ()
@@ -125,6 +121,13 @@ class Authenticator:
         names = ", ".join(shown.names) or "none"
         problem = f"no [[client_certificate]] of the server's configuration has one of its names ({names})"
         raise CredentialInvalid(credential="client certificate", problem=problem)
+
+
+def _nobody(context: Any) -> Principal:
+    """A caller of whom only the address is known, and who may do nothing."""
+    return Principal(
+        name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
+    )
 
 
 @lru_cache(maxsize=1024)

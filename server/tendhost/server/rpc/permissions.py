@@ -6,6 +6,7 @@ scope of a caller that is bound to hosts limits it: a method that is not in it i
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
 
 from tendhost.server.domain.access.roles import CallPermission
 
@@ -21,6 +22,18 @@ class Reach(StrEnum):
     """`id` is an operation. One on a host that the scope does not have is not found, in the same way."""
     NARROWED = "narrowed"
     """Its servicer reads the hosts of the scope only."""
+
+
+T = TypeVar("T")
+
+
+def _by_full_name(table: Mapping[T, Mapping[str, tuple[str, ...]]]) -> dict[str, T]:
+    return {
+        f"/{service}/{method}": needed
+        for needed, services in table.items()
+        for service, methods in services.items()
+        for method in methods
+    }
 
 
 _METHODS: Mapping[CallPermission, Mapping[str, tuple[str, ...]]] = {
@@ -113,12 +126,7 @@ _METHODS: Mapping[CallPermission, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
-PERMISSIONS: Mapping[str, CallPermission] = {
-    f"/{service}/{method}": permission
-    for permission, services in _METHODS.items()
-    for service, methods in services.items()
-    for method in methods
-}
+PERMISSIONS: Mapping[str, CallPermission] = _by_full_name(_METHODS)
 """By the full name of the method, as gRPC gives it: "/tendhost.v1.HostService/GetHost"."""
 
 _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
@@ -162,10 +170,5 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
-REACH: Mapping[str, Reach] = {
-    f"/{service}/{method}": reach
-    for reach, services in _REACH.items()
-    for service, methods in services.items()
-    for method in methods
-}
+REACH: Mapping[str, Reach] = _by_full_name(_REACH)
 """By the full name of the method, as PERMISSIONS."""
