@@ -6,16 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
-from tendhost.server.certificates import (
-    CA,
-    SERVER,
-    SERVER_KEY,
-)
-from tendhost.server.config import (
-    HostCaSettings,
-    NotifySettings,
-    Settings,
-)
+from tendhost.server.certificates import CA, SERVER, SERVER_KEY
+from tendhost.server.config import HostCaSettings, NotifySettings, Settings
 from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.hosts.host_authorities import (
@@ -45,7 +37,7 @@ Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
 
 
 def listeners_of(settings: Settings) -> Sequence[Listener]:
-    """The addresses to listen on. Raises ConfigurationError."""
+    """The addresses to listen on. Raises ConfigurationError, also where the certificate for one cannot be used."""
     listeners = []
     for address in settings.listen:
         try:
@@ -59,13 +51,16 @@ def listeners_of(settings: Settings) -> Sequence[Listener]:
                 value="none",
                 expected=f"required, for {address} can be reached from other machines",
             )
-        if encrypted and tls_files(settings) is None:
+        files = tls_files(settings) if encrypted else None
+        if encrypted and files is None:
             raise ConfigurationError(
                 field="listen",
                 value=address,
                 expected="a loopback address or unix:/path, for calls from other machines need TLS; make a"
                 " certificate: tendhostd tls init NAME",
             )
+        if files is not None:
+            files.credentials(clients=listener.security is Security.MUTUAL_TLS)
         listeners.append(listener)
     return listeners
 

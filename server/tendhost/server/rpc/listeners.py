@@ -47,6 +47,13 @@ def _bound_socket(server: grpc.aio.Server, listener: Listener) -> str:
     path = Path(listener.address.removeprefix("unix:"))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid not in (0, os.geteuid()):
+            # Its owner could put another socket in the place of ours, and read the tokens of those who call it.
+            raise ConfigurationError(
+                field="listen",
+                value=listener.address,
+                expected="a folder that belongs to root or to the user who runs the server",
+            )
         _remove_stale(path, listener)
     except OSError as error:
         raise ConfigurationError(
