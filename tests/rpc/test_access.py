@@ -1,5 +1,6 @@
 """Access through a real channel: credentials, roles, and every method of the contract."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +17,9 @@ from grpc_status import rpc_status
 
 from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.rpc import server
+from tendhost.server.rpc.listeners import bind
 from tendhost.server.rpc.permissions import PERMISSIONS
 from tendhost.v1 import access_service_pb2 as pb
 from tendhost.v1 import event_service_pb2
@@ -120,6 +123,46 @@ async def test_method__that_the_table_does_not_name_is_refused_to_everybody(door
     method = "/tendhost.v1.HostService/ListHosts"
     monkeypatch.delitem(PERMISSIONS, method)
     assert await code(owner.channel, method, ()) == "PERMISSION_MISSING"
+
+
+async def test_refusal__says_which_roles_permit_the_call(doors, monkeypatch):
+    owner, other = doors
+    _, metadata = await token(owner, pb.ROLE_VIEWER)
+    refused = await refusal(other.access.ListTokens(pb.ListTokensRequest(), metadata=metadata))
+    assert refused.text == (
+        "ci may not call ListTokens: its roles are viewer, and it needs admin; ask an admin for a token: tendhost token"
+        " create"
+    )
+    monkeypatch.delitem(PERMISSIONS, "/tendhost.v1.AccessService/ListTokens")
+    refused = await refusal(owner.access.ListTokens(pb.ListTokensRequest()))
+    assert refused.text == "owner may not call ListTokens, which no role permits"
+
+
+async def test_health__of_a_service_with_an_endless_name_is_refused_in_a_few_words(doors):
+    _, other = doors
+    check = other.channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await check(health_pb2.HealthCheckRequest(service="x" * 100_000))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert (refused.value.details() or "").startswith("no service 'xxx")
+
+
+async def test_socket__in_a_folder_of_somebody_else_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o777)
+    if os.geteuid() == 0:
+        os.chown(folder, 12345, 12345)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(ConfigurationError, match="belongs to root or to"):
+        bind(grpc.aio.server(), [listener_of(f"unix:{folder}/server.sock")], None)
+    assert not list(folder.iterdir())
 
 
 async def test_health__needs_no_credential(doors):

@@ -364,9 +364,11 @@ class PermissionMissing(RequestError):
 
     def message(self) -> str:
         own = ", ".join(self.roles) or "none"
+        if not self.needed:
+            return f"{self.principal} may not call {self.method}, which no role permits"
         return (
             f"{self.principal} may not call {self.method}: its roles are {own}, and it needs"
-            f" {' or '.join(self.needed)}"
+            f" {' or '.join(self.needed)}; ask an admin for a token: tendhost token create"
         )
 
 

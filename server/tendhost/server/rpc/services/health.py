@@ -11,7 +11,11 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tendhost.server.rpc.status import cut
 from tendhost.server.rpc.streams.stream_writer import send
+
+LONGEST_NAME = 100
+"""Bytes of the name of an unknown service that are repeated: a status beyond 8 KiB never arrives."""
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it is untyped
@@ -43,7 +47,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> health_pb2.HealthCheckResponse:
         if request.service not in self._services:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r}")
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"no service {cut(request.service, LONGEST_NAME)!r}"
+            )
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
