@@ -18,6 +18,7 @@ from tendhost.server.certificates import (
     SERVER,
     SERVER_KEY,
     CertificateProblem,
+    info_of,
     issue_client,
     issue_server,
     make_authority,
@@ -253,11 +254,52 @@ def test_files__are_their_owners_alone(tmp_path: Path):
     assert len(modes) == 6
 
 
-@pytest.mark.parametrize("name", ["", "a\u00e4.example.org"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "a\u00e4.example.org",
+            "bad name",
+            "a/b",
+            "../x",
+            "x" * 64,
+            ".".join("x" * 50 for _ in range(6)),
+        ),
+        *(
+            "a..b",
+            "-a.example.org",
+            "a.*.example.org",
+            "*",
+            "localhost:50051",
+            "https://a.example.org",
+            "a\n",
+        ),
+    ],
+)
 def test_name__that_no_certificate_can_have_is_refused(tmp_path: Path, name: str):
     make_authority(tmp_path, now=NOW)
     with pytest.raises(CertificateProblem, match="invalid name"):
         issue_server(tmp_path, [name], now=NOW)
+    with pytest.raises(CertificateProblem, match="invalid name"):
+        issue_client(tmp_path, name, now=NOW)
+    assert {file.name for file in tmp_path.iterdir()} == {CA, CA_KEY}
+
+
+@pytest.mark.parametrize(
+    "name", ["localhost", "*.example.org", "a_b.example.org", "192.0.2.7", "2001:db8::1", "x1"]
+)
+def test_name__of_a_server_or_an_address_is_taken(tmp_path: Path, name: str):
+    make_authority(tmp_path, now=NOW)
+    issue_server(tmp_path, [name], now=NOW)
+    assert info_of(tmp_path / SERVER).names == (name,)
+
+
+def test_client_certificate__without_an_authority_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(
+        CertificateProblem, match="there is no CA; make one: tendhostd tls init NAME"
+    ):
+        issue_client(tmp_path, "ci.example.org", now=NOW)
 
 
 async def test_client__sends_no_token_in_plain_text_to_another_machine():

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,12 @@ from tendhost.client.errors import InvalidRequest
 DEFAULT_TARGET = "127.0.0.1:50051"
 SERVER_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "TENDHOST_SERVER", "TENDHOST_TOKEN", "TENDHOST_CA"
 _TLS_PREFIXES = ("tls://", "mtls://")
+_HOST_AND_PORT = re.compile(
+    r"(?!(unix|unix-abstract|dns|ipv4|ipv6|vsock):)([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})",
+    re.ASCII,
+)
+"""Names and addresses, and no scheme of gRPC's own (doc/naming.md of gRPC)."""
+LAST_PORT = 65535
 _SOCKET = "tendhostd.sock"
 SYSTEM_FOLDER = Path("/run/tendhost")
 """Of a server that root or a service runs."""
@@ -34,12 +41,26 @@ class Connection:
     key: str = ""
     """Path of its private key."""
 
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for anything but the forms of `server`.
+
+        gRPC takes a port modulo 65536, and 443 where there is none: another program would get the token.
+        """
+        if not self.server.startswith("unix:"):
+            match = _HOST_AND_PORT.fullmatch(_without_prefix(self.server))
+            usable = match is not None and int(match["port"]) <= LAST_PORT
+        else:
+            usable = self.server != "unix:"
+        if not usable:
+            raise InvalidRequest(
+                f"server: invalid address {self.server!r}, expected HOST:PORT, tls://HOST:PORT or unix:/path"
+            )
+
     @property
     def target(self) -> str:
         """The server as gRPC takes it."""
-        for prefix in _TLS_PREFIXES:
-            if self.server.startswith(prefix):
-                return self.server.removeprefix(prefix)
+        if self.server.startswith(_TLS_PREFIXES):
+            return _without_prefix(self.server)
         host, _, port = self.server.rpartition(":")
         if host == "localhost" and not self.encrypted:
             # The name has two addresses, on either of which somebody else may listen.
@@ -107,6 +128,10 @@ def default_connection(
         token=environment.get(TOKEN_VARIABLE) or found.token,
         ca=environment.get(CA_VARIABLE) or found.ca,
     )
+
+
+def _without_prefix(server: str) -> str:
+    return server.removeprefix("mtls://").removeprefix("tls://")
 
 
 def _own_socket(environment: Mapping[str, str]) -> str:

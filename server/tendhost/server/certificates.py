@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,12 @@ LEAF_DAYS = timedelta(days=397)
 """Browsers and Apple's libraries refuse server certificates of more than 398 days."""
 _BACKDATED = timedelta(minutes=5)
 """So that a certificate is valid at once on machines whose clocks are behind."""
+
+LONGEST_NAME = 253
+"""Of a DNS name as text (RFC 1035, section 2.3.4)."""
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DNS_NAME = re.compile(rf"(\*\.{_LABEL}\.)?{_LABEL}(\.{_LABEL})*", re.ASCII)
+"""With a wildcard for the first label alone (RFC 6125, section 6.4.3), and underscores, which hosts do have."""
 
 CA, CA_KEY = "ca.pem", "ca.key"
 SERVER, SERVER_KEY = "server.pem", "server.key"
@@ -158,13 +165,18 @@ def _issue(
     usage: x509.ObjectIdentifier,
     now: datetime,
 ) -> None:
+    for name in names:
+        if not _usable_name(name):
+            raise CertificateProblem(
+                folder / files[0],
+                f"invalid name {name!r}, expected the name of a host, such as updates.example.org, or an IP address",
+            )
+    if not (folder / CA).exists():
+        raise CertificateProblem(folder / CA, "there is no CA; make one: tendhostd tls init NAME")
     authority, authority_key = _certificate(folder / CA), _key(folder / CA_KEY)
     key = ec.generate_private_key(ec.SECP256R1())
-    try:
-        wanted = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])])
-        alternatives = x509.SubjectAlternativeName(list(_general_names(names)))
-    except ValueError as error:
-        raise CertificateProblem(folder / files[0], f"invalid name: {error}") from error
+    wanted = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])])
+    alternatives = x509.SubjectAlternativeName(list(_general_names(names)))
     certificate = (
         _builder(wanted, authority.subject, key.public_key(), now=now, lifetime=LEAF_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -178,6 +190,14 @@ def _issue(
     )
     _write(folder / files[1], _pem_of_key(key), replace=True)
     _write(folder / files[0], certificate.public_bytes(serialization.Encoding.PEM), replace=True)
+
+
+def _usable_name(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return len(name) <= LONGEST_NAME and _DNS_NAME.fullmatch(name) is not None
+    return True
 
 
 def _general_names(names: Iterable[str]) -> Iterable[x509.GeneralName]:

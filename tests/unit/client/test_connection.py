@@ -162,3 +162,41 @@ def test_socket__that_its_user_may_not_use_is_not_taken(
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may use any
     with listening(path):
         assert default_connection(nowhere, contexts()).server == DEFAULT_TARGET
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        *("127.0.0.1:50051", "localhost:1", "example.org:65535", "[::1]:50051", "unix:/run/x.sock"),
+        *(
+            "tls://127.0.0.1:50051",
+            "mtls://example.org:1",
+            "unix:relative.sock",
+            "tls://[2001:db8::1]:7",
+        ),
+    ],
+)
+def test_address__of_a_server_is_taken(server: str):
+    assert Connection(server=server).server == server
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        # gRPC takes a port modulo 65536, and 443 where there is none: another program would get the token.
+        *("127.0.0.1:65536", "127.0.0.1:99999", "localhost", "example.org", "127.0.0.1:", ":50051"),
+        *("", "unix:", "tls://", "tls://example.org", "mtls://:1", "::1:50051", "127.0.0.1:-1"),
+        *(
+            "http://localhost:50051",
+            "grpc://x:1",
+            "dns:///x:1",
+            "unix-abstract:1",
+            "x:http",
+            "a b:1",
+        ),
+        *("127.0.0.1:\u0661", "tls://unix:1", "example.org:1/path", "user@example.org:1"),
+    ],
+)
+def test_address__that_is_none_is_refused_before_anything_is_sent(server: str):
+    with pytest.raises(InvalidRequest, match=r"server: invalid address .*, expected HOST:PORT"):
+        Connection(server=server)
