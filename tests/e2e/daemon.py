@@ -27,12 +27,19 @@ from tendhost.v1 import (
     rollout_service_pb2,
     rollout_service_pb2_grpc,
 )
+from tests.fleet import Host
 
 ENDED = {
     operation_pb2.OPERATION_STATUS_SUCCEEDED,
     operation_pb2.OPERATION_STATUS_FAILED,
     operation_pb2.OPERATION_STATUS_CANCELLED,
 }
+
+
+async def until_jobs_are_removed(host: Host) -> None:
+    """Wait until a host holds no folder of a job: a server that runs removes the last after the operation's end."""
+    gone = "while [ -e /var/lib/tendhost/ops ]; do sleep 0.1; done"
+    await asyncio.to_thread(host.output, gone)
 
 
 @dataclass

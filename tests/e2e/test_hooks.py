@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from tendhost.v1 import health_pb2, hook_pb2, host_pb2, operation_pb2
-from tests.e2e.daemon import daemon
+from tests.e2e.daemon import daemon, until_jobs_are_removed
 from tests.fleet import HostSpec
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -36,8 +36,7 @@ async def test_hooks_run_around_the_update_as_root_and_know_what_it_is_about(mak
         await server.register("web1", host.address, policy=policy, user="ops")
         operation = await server.update("web1")
         log = await server.log_of(operation.id)
-        gone = "while [ -e /var/lib/tendhost/ops ]; do sleep 0.1; done"
-        await asyncio.to_thread(host.output, gone)
+        await until_jobs_are_removed(host)
     assert operation.status == SUCCEEDED, operation
     assert steps_of(operation) == [
         *("CONNECT", "PREFLIGHT", "LIST", "PRE_HOOK", "APPLY", "REBOOT_CHECK", "VERIFY"),

@@ -9,7 +9,7 @@ from tendhost.server.domain.hosts.host import HostConfig
 from tendhost.server.domain.hosts.login_files import login_files
 from tendhost.v1 import host_pb2, operation_pb2
 from tendhost.v1 import host_service_pb2 as pb
-from tests.e2e.daemon import Daemon, daemon
+from tests.e2e.daemon import Daemon, daemon, until_jobs_are_removed
 from tests.fleet import Fleet, Host, HostSpec
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -99,7 +99,7 @@ async def test_host__is_wholly_operated_with_the_files_that_are_printed(make_fle
         assert rolled_back.problem.reason == "UNHEALTHY", rolled_back
         assert rolled_back.update.rolled_back
         assert host.output("dpkg-query -W -f '${Version}' tb-simple") == "1.0-1"
-        assert host.run("ls -A /var/lib/tendhost/ops 2>/dev/null").stdout == ""
+        await until_jobs_are_removed(host)
         by_root = host.output("journalctl --no-pager -o cat -t sshd | grep 'Accepted publickey'")
         assert {line.split(" for ")[1].split()[0] for line in by_root.splitlines()} == {"tend"}
     await asyncio.to_thread(names_of_directories_are_understood, host)

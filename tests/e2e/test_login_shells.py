@@ -3,7 +3,7 @@
 import pytest
 
 from tendhost.v1 import operation_pb2
-from tests.e2e.daemon import daemon
+from tests.e2e.daemon import daemon, until_jobs_are_removed
 from tests.fleet import HostSpec
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -54,5 +54,5 @@ async def test_operations__work_with_any_login_shell_or_give_the_words_of_the_ho
                 operation.problem.message
             )
             assert not operation.health.healthy
+        await until_jobs_are_removed(host)
     assert host.output("dpkg-query -W -f '${Version}' tb-simple") == "2.0-1"
-    assert host.output("ls /var/lib/tendhost/ops 2>/dev/null | wc -l") == "0"
