@@ -110,6 +110,28 @@ async def test_call__that_is_not_admitted_is_recorded_whatever_its_method(doors)
     assert forbidden.credential_kind == pb.CREDENTIAL_KIND_TOKEN
 
 
+async def test_refused_token__is_recorded_with_its_id(doors, world: World):
+    owner, other = doors
+    expires = Timestamp()
+    expires.FromDatetime(world.clock.now() + timedelta(hours=1))
+    expired, expired_metadata = await token(owner, pb.ROLE_VIEWER, expires_at=expires)
+    deleted, deleted_metadata = await token(owner, pb.ROLE_VIEWER)
+    await owner.access.DeleteToken(pb.DeleteTokenRequest(id=deleted.id))
+    world.clock.advance(timedelta(hours=2))
+    cut = bearer(expired_metadata[0][1].removeprefix("Bearer ")[:-1])
+    twice = (*expired_metadata, *expired_metadata)
+    for metadata in (expired_metadata, deleted_metadata, cut, twice, bearer("tend_x"), ()):
+        assert await refused(
+            other.hosts.ListHosts(host_service_pb2.ListHostsRequest(), metadata=metadata)
+        )
+    found = (await records(owner))[-6:]
+    ids = [(record.credential_kind, record.credential_id) for record in found]
+    kind = pb.CREDENTIAL_KIND_TOKEN
+    assert ids[:2] == [(kind, expired.id), (kind, deleted.id)]
+    assert ids[2:] == [(pb.CREDENTIAL_KIND_NONE, "")] * 4
+    assert {record.principal for record in found} == {found[0].address}  # no name is believed
+
+
 async def test_reading_call__that_is_admitted_is_not_recorded(doors):
     owner, _ = doors
     assert await refused(owner.hosts.GetHost(host_service_pb2.GetHostRequest(name="a"))) == (

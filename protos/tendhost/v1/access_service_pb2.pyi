@@ -449,7 +449,9 @@ class AuditRecord(_message.Message):
     for several refusals, or an earlier version wrote it.
     """
     credential_id: _builtins.str
-    """Id of the token, or serial number of the certificate. Empty: another kind of credential."""
+    """Id of the token, or serial number of the certificate. Of a token that was refused the id that was shown.
+    Empty: another kind of credential.
+    """
     address: _builtins.str
     """Address that the call came from, without the port. Empty: as for `credential_kind`."""
     method: _builtins.str

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 from tendhost.server.certificates import ClientNames, client_names
 from tendhost.server.domain.access.principal import CredentialKind, Principal
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted, roles_with
-from tendhost.server.domain.access.tokens import Token
+from tendhost.server.domain.access.tokens import Token, TokenMalformed, id_of
 from tendhost.server.domain.request_errors import (
     CallNotScoped,
     CredentialInvalid,
@@ -73,16 +73,20 @@ class Authenticator:
         return principal
 
     def known(self, context: Any) -> Principal:
-        """What is known of the caller of a refused call, for the record; its name only if its credential is valid."""
+        """What is known of the caller of a refused call, for the record; its name only if its credential is valid.
+
+        Of a token that is refused it is the id, which the caller may have made up.
+        """
         try:
             return self._principal(context)
         except (CredentialMissing, CredentialInvalid):
-            return _nobody(context)
+            nobody, id = _nobody(context), _shown_id(context)
+            return replace(nobody, kind=CredentialKind.TOKEN, credential=id) if id else nobody
 
     def _principal(self, context: Any) -> Principal:
         metadata = context.invocation_metadata() or ()
         address = _address(context)
-        given = [value for key, value in metadata if key == AUTHORIZATION_METADATA]
+        given = _authorizations(metadata)
         if given:
             token = self.tokens.recognised(_bearer(given))
             return Principal(
@@ -135,9 +139,22 @@ def _shown(pem: bytes) -> ClientNames:
     return client_names(pem)
 
 
+def _authorizations(metadata: Sequence[tuple[str, Any]]) -> Sequence[Any]:
+    return [value for key, value in metadata if key == AUTHORIZATION_METADATA]
+
+
+def _shown_id(context: Any) -> str:
+    """The id of the token that came with a call, whoever's it is; empty: none came, or it is no whole one."""
+    try:
+        return id_of(_bearer(_authorizations(context.invocation_metadata() or ())))
+    except (CredentialInvalid, TokenMalformed):
+        return ""
+
+
 def _bearer(given: Sequence[Any]) -> str:
-    match = _BEARER.fullmatch(given[0]) if isinstance(given[0], str) else None
-    if match is None or len(given) > 1:
+    one = given[0] if len(given) == 1 else None
+    match = _BEARER.fullmatch(one) if isinstance(one, str) else None
+    if match is None:
         problem = "the metadata 'authorization' must be given once, in the form 'Bearer TOKEN'"
         raise CredentialInvalid(credential="token", problem=problem)
     return match[1]
