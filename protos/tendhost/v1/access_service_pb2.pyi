@@ -526,7 +526,9 @@ class ListAuditRecordsRequest(_message.Message):
     principal: _builtins.str
     """Name of the caller. Empty: all callers."""
     subject: _builtins.str
-    """Host, operation, rollout or other object that calls were about. Empty: all of them."""
+    """Host, operation, rollout or other object that calls were about. Empty: all of them.
+    Calls that steer a rollout are about the rollout, not about its hosts.
+    """
     method: _builtins.str
     """Name of a method, in full or without its service: "StartUpdate". Empty: all methods."""
     @_builtins.property

@@ -103,7 +103,8 @@ class AccessServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditRecords(self, request, context):
-        """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result.
+        """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result. They
+        are in the order of their numbers; with `since` or `until` in the order of their times.
         INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

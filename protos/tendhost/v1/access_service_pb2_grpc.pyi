@@ -30,7 +30,8 @@ class AccessServiceStub:
     DeleteToken: _aio.UnaryUnaryMultiCallable[_access_service_pb2.DeleteTokenRequest, _access_service_pb2.DeleteTokenResponse]
     """Revokes a token at once. Calls and streams that already run continue. NOT_FOUND."""
     ListAuditRecords: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListAuditRecordsRequest, _access_service_pb2.ListAuditRecordsResponse]
-    """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result.
+    """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result. They
+    are in the order of their numbers; with `since` or `until` in the order of their times.
     INVALID_ARGUMENT.
     """
 
@@ -80,7 +81,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.ListAuditRecordsRequest,
         context: _aio.ServicerContext[_access_service_pb2.ListAuditRecordsRequest, _abc.Awaitable[_access_service_pb2.ListAuditRecordsResponse]],
     ) -> _abc.Awaitable[_access_service_pb2.ListAuditRecordsResponse]:
-        """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result.
+        """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result. They
+        are in the order of their numbers; with `since` or `until` in the order of their times.
         INVALID_ARGUMENT.
         """
 

@@ -127,6 +127,10 @@ BUILT: Mapping[str, str] = {
     "select_audit: method": audit(methods=("/a",)),
     "select_audit: several": audit(methods=("/a", "/b")),
     "select_audit: time": audit(since=1, until=2),
+    "select_audit: time, page": audit(since=1, until=2, before=9),
+    "select_audit: time, principal": audit(since=1, principal="ci", before=9),
+    "select_audit: time, subject": audit(until=2, subject="web1"),
+    "select_audit: time, method": audit(until=2, methods=("/a",)),
     "select_startable": sql.select_startable("ro-1", 0, now=1, blocked=("down:",), limit=9)[0],
 }
 """What the functions that put statements together make, for each way that they can go."""
@@ -208,6 +212,19 @@ def test_names_of_failed_hosts__are_read_in_order_without_reading_other_hosts(
             "operations USING INDEX operations_by_status",
             2,
         ),
+        (audit(since=1, until=2), "audit USING INDEX audit_by_time (at>? AND at<?)", 1),
+        (audit(until=2, before=9), "audit USING INDEX audit_by_time (at<?)", 1),
+        (
+            audit(since=1, until=2, principal="ci", methods=("/a",)),
+            "audit USING INDEX audit_by_principal_and_time (principal=? AND at>? AND at<?)",
+            1,
+        ),
+        (
+            audit(until=2, subject="web1"),
+            "audit USING INDEX audit_by_subject_and_time (subject=? AND at<?)",
+            1,
+        ),
+        (audit(principal="ci"), "audit USING INDEX audit_by_principal (", 1),
         (rollouts("running", "paused"), "rollouts USING INDEX rollouts_by_status", 2),
         (members("failed", "rolled_back"), "members USING INDEX members_by_status", 2),
         (hosts(states=(HostState.FAILED,)), "hosts USING COVERING INDEX hosts_by_state", 3),

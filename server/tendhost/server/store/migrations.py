@@ -281,6 +281,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX audit_by_subject ON audit (subject, number)",
         "CREATE INDEX audit_by_method ON audit (method, number)",
     ),
+    (
+        # Spans of time are read in the order of time: one that is long past is found without reading what
+        # came after it.
+        "CREATE INDEX audit_by_principal_and_time ON audit (principal, at)",
+        "CREATE INDEX audit_by_subject_and_time ON audit (subject, at)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -403,20 +403,31 @@ def select_audit(
     before: int,
     limit: int,
 ) -> tuple[str, list[object]]:
-    """Audit records, newest first."""
+    """Audit records, newest first: by number, or within a span of time by their time.
+
+    By number a clock that was wrong for a while puts nothing in front of what is newer; by time an old span is
+    found without reading what came after it.
+    """
     where = Where()
+    timed = since is not None or until is not None
     for condition, value in (
-        ("number < {}", before or _BEHIND_ALL),
+        ("at >= {}", since),
+        ("at < {}", until),
         ("principal = {}", principal or None),
         ("subject = {}", subject or None),
-        ("+at >= {}", since),  # not by its index: that of numbers is in order
-        ("+at < {}", until),
     ):
         if value is not None:
             where.add(condition, value)
+    if not timed:
+        where.add("number < {}", before or _BEHIND_ALL)
+    elif before:
+        # Nothing, where the record before has been pruned: so have all that are older.
+        where.add("at <= (SELECT at FROM audit WHERE number = {})", before)
+        where.add("(at, number) < (SELECT at, number FROM audit WHERE number = {})", before)
     wanted = tuple(methods)
-    where.add_in("method" if len(wanted) == 1 else "+method", wanted)
-    text = f"SELECT {_AUDIT_COLUMNS} FROM audit {where} ORDER BY number DESC LIMIT {limit}"  # noqa: S608
+    where.add_in("method" if len(wanted) == 1 and not timed else "+method", wanted)
+    order = "at DESC, number DESC" if timed else "number DESC"
+    text = f"SELECT {_AUDIT_COLUMNS} FROM audit {where} ORDER BY {order} LIMIT {limit}"  # noqa: S608
     return text, where.values
 
 
