@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -315,3 +315,29 @@ async def test_pruning__what_a_clock_far_ahead_has_dated_goes_with_its_neighbour
     assert await pruned(store, before=NOW - A_DAY) == 12
     assert await _kept(store) == kept
     assert await pruned(store, before=NOW + A_DAY, now=NOW + 2 * A_DAY) == 8
+
+
+async def test_audit_log__keeps_what_a_sink_was_not_sent_for_a_week_more(store: Store) -> None:
+    for at in (NOW - 12 * A_DAY, OLD, OLD, OLD, NOW):
+        await store.commit(change(audit=an_audit(at), at=at))
+    first = (await store.audit_entries(AuditFilter(), before=0, limit=9)).items[-2]
+    await store.save_audit_cursor("fast", Head(number=4, hash="f"))
+    await store.save_audit_cursor("slow", Head(number=2, hash=first.hash))
+    await pruned(store, before=OLD + A_DAY)
+    assert [entry.number for entry in await store.audit_after(0, limit=9)] == [3, 4, 5]
+    assert await store.dropped_audit() == Head(number=2, hash=first.hash)
+    await store.retain_audit_cursors(["slow"])
+    await pruned(store, before=OLD + 7 * A_DAY)
+    assert [entry.number for entry in await store.audit_after(0, limit=1)] == [3]
+    await pruned(store, before=OLD + 7 * A_DAY + timedelta(seconds=1))
+    assert [entry.number for entry in await store.audit_after(0, limit=9)] == [5]
+
+
+async def test_audit_log__keeps_nothing_for_a_sink_that_is_gone(store: Store) -> None:
+    await store.commit(change(audit=an_audit(OLD), at=OLD))
+    await store.save_audit_cursor("gone", Head())
+    assert await store.audit_cursor("gone") == Head()
+    await store.retain_audit_cursors(["other"])
+    assert await store.audit_cursor("gone") is None
+    assert await pruned(store, before=NOW - A_DAY)
+    assert not await store.audit_after(0, limit=9)

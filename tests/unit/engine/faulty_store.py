@@ -11,7 +11,7 @@ from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Hold
 
-_NOT_WORK = ("wait_beyond", "listen", "until_unusable", "aclose")
+_NOT_WORK = ("wait_beyond", "wait_for_audit", "listen", "until_unusable", "aclose")
 
 
 class FaultyStore:

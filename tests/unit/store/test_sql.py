@@ -28,6 +28,7 @@ ALLOWED: Mapping[str, str] = {
     "ALL_HOSTS": "the whole fleet is what is asked for; only surveys and snapshots do",
     "ALL_GROUP_POLICIES": "one row for each group that has a policy; read once at the start",
     "ALL_TOKENS": "one row for each token; every call looks for one, so they are kept in memory",
+    "AUDIT_CURSORS": "one row for each audit sink",
     "READERS": "one row for each target of notifications",
     "UNFINISHED_OPERATIONS": "by an index of what is unfinished alone; read once at the start",
     "NEXT_PRUNED_ROLLOUT": "the first of an index, of rollouts whose members are being dropped",

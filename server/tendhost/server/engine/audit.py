@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.access.audit import AuditEntry, AuditRecord
+from tendhost.server.domain.access.audit import OMITTED, AuditEntry, AuditRecord
 from tendhost.server.domain.access.refusal_limit import RefusalLimit
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.engine.waiting import CEILING, repeat_every
@@ -16,9 +16,6 @@ from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.records import AuditFilter, Change, Page
 
 logger = logging.getLogger(__name__)
-
-OMITTED = "OMITTED"
-"""The result of a record that stands for refusals without a record."""
 
 
 class AuditedStore(AuditStore, CommitStore, Protocol):

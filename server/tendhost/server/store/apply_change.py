@@ -53,6 +53,8 @@ class Written:
     committed: Committed
     events: tuple[Event, ...] = ()
     touched: Touched = Touched()
+    audited: int = 0
+    """Number of the audit record; 0: there is none."""
 
 
 def write(database: sqlite3.Connection, change: Change) -> Written:
@@ -91,8 +93,8 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         replace(event, revision=first + position) for position, event in enumerate(change.events)
     )
     database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
-    _write_records(database, change, revision)
-    return Written(Committed(revision=revision), numbered, _touched(change))
+    audited = _write_records(database, change, revision)
+    return Written(Committed(revision=revision), numbered, _touched(change), audited)
 
 
 _TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})
@@ -114,8 +116,8 @@ def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
         _replace_operation(database, operation, quiet)
     for chunk in change.log:
         _write_log(database, chunk)
-    _write_records(database, change, revision)
-    return Written(Committed(revision=revision), touched=_touched(change))
+    audited = _write_records(database, change, revision)
+    return Written(Committed(revision=revision), touched=_touched(change), audited=audited)
 
 
 def _touched(change: Change) -> Touched:
@@ -142,15 +144,16 @@ def stored_response(database: sqlite3.Connection, request: str, digest: bytes) -
     return answer
 
 
-def _write_records(database: sqlite3.Connection, change: Change, revision: int) -> None:
-    """Write what is kept of the change itself."""
+def _write_records(database: sqlite3.Connection, change: Change, revision: int) -> int:
+    """Write what is kept of the change itself; the number of the audit record, 0: there is none."""
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
     if change.request is not None:
         created_at = change.made_at
         _write_request(database, change.request, revision, created_at)
-    if change.audit is not None:
-        audit_chain.append(database, change.audit, revision)
+    if change.audit is None:
+        return 0
+    return audit_chain.append(database, change.audit, revision)
 
 
 def _write_request(

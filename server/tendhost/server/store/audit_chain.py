@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from tendhost.server.domain.access.audit import AuditEntry, AuditRecord, Head, hash_of
@@ -13,12 +15,18 @@ from tendhost.server.store.rows import at_instant, instant
 DROPPED = "audit_dropped"
 """The key in `meta` of the head of the records that were pruned."""
 
+LONGEST_HELD = timedelta(days=7)
+"""How much longer than other history a record is kept that was not sent to every sink: a weekend and the days that
+it takes to mend a receiver."""
+_EVERY = 2**63 - 1
 
-def append(database: sqlite3.Connection, record: AuditRecord, revision: int) -> None:
-    """Write a record behind the last one."""
+
+def append(database: sqlite3.Connection, record: AuditRecord, revision: int) -> int:
+    """Write a record behind the last one; its number."""
     former = last(database)
     entry = AuditEntry(number=former.number + 1, revision=revision, record=record, hash="")
     database.execute(sql.INSERT_AUDIT, entry_row(replace(entry, hash=hash_of(entry, former.hash))))
+    return entry.number
 
 
 def last(database: sqlite3.Connection) -> Head:
@@ -35,14 +43,40 @@ def dropped_head(database: sqlite3.Connection) -> Head:
     return Head() if row is None else Head(**json.loads(row[0]))
 
 
-def drop_beginning(database: sqlite3.Connection, old: tuple[int, ...]) -> int:
-    """Drop old records from the beginning, and keep the head of what is dropped; the number of records."""
-    row = database.execute(sql.LAST_OLD_AUDIT, old).fetchone()
+def drop_beginning(database: sqlite3.Connection, old: tuple[int, int, int], most: int) -> int:
+    """Drop old records from the beginning, and keep the head of what is dropped; the number of records.
+
+    What a sink was not sent yet is kept for LONGEST_HELD more. `old` is as for everything that is pruned.
+    """
+    cut, *rest = old
+    sent = min((number for _, number in database.execute(sql.AUDIT_CURSORS)), default=_EVERY)
+    row = database.execute(sql.LAST_OLD_AUDIT, (cut, *rest, most, sent)).fetchone()
+    if sent != _EVERY:
+        older = cut - LONGEST_HELD // timedelta(microseconds=1)
+        held = database.execute(sql.LAST_OLD_AUDIT, (older, *rest, most, _EVERY)).fetchone()
+        row = max(filter(None, (row, held)), default=None)
     if row is None:
         return 0
     head = json.dumps({"number": row[0], "hash": row[1] or Head().hash})
     database.execute(sql.SET_META, (DROPPED, head))
     return database.execute(sql.PRUNE_AUDIT, (row[0],)).rowcount
+
+
+def cursor_of(database: sqlite3.Connection, sink: str) -> Head | None:
+    """The last record that a sink was sent; None: the sink is new."""
+    row = database.execute(sql.GET_AUDIT_CURSOR, (sink,)).fetchone()
+    return None if row is None else Head(number=row[0], hash=row[1])
+
+
+def save_cursor(database: sqlite3.Connection, sink: str, head: Head) -> None:
+    """Store the last record that a sink was sent."""
+    database.execute(sql.PUT_AUDIT_CURSOR, (sink, head.number, head.hash))
+
+
+def retain_cursors(database: sqlite3.Connection, sinks: Collection[str]) -> None:
+    """Forget all other sinks, so that nothing is kept for them."""
+    gone = [(sink,) for sink, _ in database.execute(sql.AUDIT_CURSORS) if sink not in sinks]
+    database.executemany(sql.DELETE_AUDIT_CURSOR, gone)
 
 
 def entry_row(entry: AuditEntry) -> tuple[object, ...]:

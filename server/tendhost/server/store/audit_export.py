@@ -15,7 +15,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from tendhost.server.domain.access.audit import AuditEntry, ChainBroken, Head, canonical, verified
+from tendhost.server.domain.access.audit import (
+    AuditEntry,
+    ChainBroken,
+    Head,
+    documents,
+    json_of,
+    verified,
+)
 from tendhost.server.store import audit_chain, sql
 from tendhost.server.store.database import of_newer_version, open_for_reading
 from tendhost.server.store.migrations import SCHEMA
@@ -68,12 +75,9 @@ def export(database: Path, file: Path, key: Path) -> Verified:
 def _lines(
     connection: sqlite3.Connection, found: Verified, signer: Ed25519PrivateKey
 ) -> Iterator[str]:
-    former = found.start.hash
-    yield _line({"start": _head(found.start), "tendhost_audit": 1})
-    for entry in _entries(connection):
-        yield _line(json.loads(canonical(entry, former)) | {"hash": entry.hash})
-        former = entry.hash or Head().hash
-    yield _line(
+    yield json_of({"start": _head(found.start), "tendhost_audit": 1})
+    yield from map(json_of, documents(_entries(connection), found.start.hash))
+    yield json_of(
         {
             "head": _head(found.head),
             "public_key": _public(signer),
@@ -196,15 +200,11 @@ def _public(key: Ed25519PrivateKey) -> str:
 
 
 def _signed(start: Head, head: Head) -> bytes:
-    return SIGNED + _line({"head": _head(head), "start": _head(start)}).encode("ascii")
+    return SIGNED + json_of({"head": _head(head), "start": _head(start)}).encode("ascii")
 
 
 def _head(head: Head) -> dict[str, Any]:
     return {"hash": head.hash, "number": head.number}
-
-
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 def _text(raw: bytes) -> str:

@@ -287,6 +287,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX audit_by_principal_and_time ON audit (principal, at)",
         "CREATE INDEX audit_by_subject_and_time ON audit (subject, at)",
     ),
+    (
+        # How far the audit log was sent to each sink: the number and the hash of the last record.
+        "CREATE TABLE audit_cursors (sink TEXT PRIMARY KEY, number BIGINT NOT NULL, hash TEXT NOT NULL)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -8,7 +8,7 @@ transaction, so that a reader of `revision > cursor` misses nothing.
 
 from typing import Protocol
 
-from tendhost.server.store.protocols.access import AuditStore, ScopeStore, TokenStore
+from tendhost.server.store.protocols.access import AuditCursors, AuditStore, ScopeStore, TokenStore
 from tendhost.server.store.protocols.commits import CommitStore, ResponseStore
 from tendhost.server.store.protocols.events import EventLog, NotificationCursors
 from tendhost.server.store.protocols.hosts import FleetStore, HostStore, InventoryStore
@@ -36,6 +36,7 @@ class Store(
     ScheduleStore,
     PolicyStore,
     TokenStore,
+    AuditCursors,
     AuditStore,
     ScopeStore,
     EventLog,

@@ -70,7 +70,7 @@ def _prune_rows(database: sqlite3.Connection, statement: str, old: tuple[int, ..
 
 
 def _prune_audit(database: sqlite3.Connection, old: _Old) -> _Dropped:
-    dropped = audit_chain.drop_beginning(database, (*old, ROWS_AT_ONCE))
+    dropped = audit_chain.drop_beginning(database, old, ROWS_AT_ONCE)
     return dropped, dropped >= ROWS_AT_ONCE
 
 

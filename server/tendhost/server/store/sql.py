@@ -359,13 +359,24 @@ PRUNE_REQUESTS = """
 LAST_AUDIT = "SELECT number, hash FROM audit WHERE number > 0 ORDER BY number DESC LIMIT 1"
 AUDIT_AFTER = f"SELECT {_AUDIT_COLUMNS} FROM audit WHERE number > ?1 ORDER BY number"  # noqa: S608
 AUDIT_HASH = "SELECT hash FROM audit WHERE number = ?1"
-# The chain only ever loses its beginning, up to the first record that is not old.
+AUDIT_PAGE = f"{AUDIT_AFTER} LIMIT ?2"
+# The chain only ever loses its beginning, up to the first record that is not old or that a sink waits for.
 LAST_OLD_AUDIT = """
-    SELECT number, hash FROM audit WHERE number < coalesce(
-        (SELECT min(number) FROM audit WHERE NOT (revision <= ?2 AND (at < ?1 OR at > ?3))),
-        (SELECT max(number) + 1 FROM audit)
-    ) AND number < (SELECT min(number) FROM audit) + ?4 ORDER BY number DESC LIMIT 1
+    SELECT number, hash FROM audit WHERE number <= ?5 AND number < coalesce(
+        (
+            SELECT min(number) FROM audit WHERE number < (SELECT min(number) FROM audit) + ?4
+            AND NOT (revision <= ?2 AND (at < ?1 OR at > ?3))
+        ),
+        (SELECT min(number) FROM audit) + ?4
+    ) ORDER BY number DESC LIMIT 1
 """
+PUT_AUDIT_CURSOR = """
+    INSERT INTO audit_cursors (sink, number, hash) VALUES (?1, ?2, ?3)
+    ON CONFLICT (sink) DO UPDATE SET number = excluded.number, hash = excluded.hash
+"""
+GET_AUDIT_CURSOR = "SELECT number, hash FROM audit_cursors WHERE sink = ?1"
+AUDIT_CURSORS = "SELECT sink, number FROM audit_cursors"
+DELETE_AUDIT_CURSOR = "DELETE FROM audit_cursors WHERE sink = ?1"
 PRUNE_AUDIT = "DELETE FROM audit WHERE number <= ?1"
 
 _LAST = "\U0010ffff"

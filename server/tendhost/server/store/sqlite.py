@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tendhost.server.clock import wait_for
+from tendhost.server.domain.access.audit import AuditRecord, Head
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollouts.plan import RolloutPlan
-from tendhost.server.store import apply_change, pruning, rows, sql
+from tendhost.server.store import apply_change, audit_chain, pruning, rows, sql
+from tendhost.server.store.audit_tail import AuditTail
 from tendhost.server.store.database import LOG_ID, open_for_writing, take_lock
 from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.reads.access import AccessReads
@@ -57,6 +59,7 @@ class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRe
         self._lock = lock
         self._recent = RecentEvents(revision)
         self._pruned_to = pruning.pruned_to(database)
+        self._audit_tail = AuditTail(audit_chain.last(database).number)
         self._listeners: list[Callable[[Touched], None]] = []
         self._writer = Writer(
             database, self._committed, name=str(path), when_unusable=self._unusable.set
@@ -96,6 +99,7 @@ class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRe
         for result in results:
             if isinstance(result, apply_change.Written):
                 events.extend(result.events)
+                self._audit_tail.reach(result.audited)
         if events:
             self._recent.extend(events)
         for result in results:
@@ -148,6 +152,37 @@ class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRe
         await self._writer.submit(
             lambda database: apply_change.retain_notification_cursors(database, targets)
         )
+
+    # --- the audit log ----------------------------------------------------------------------------
+
+    async def last_audit(self) -> int:
+        return self._audit_tail.number
+
+    async def wait_for_audit(self, number: int, *, timeout: timedelta) -> int:
+        reached = await self._audit_tail.wait_beyond(number, timeout)
+        if reached <= number:
+            # As with events, no signal is relied on.
+            with self._errors_translated():
+                self._audit_tail.reach(audit_chain.last(self._direct).number)
+        return self._audit_tail.number
+
+    async def audit_cursor(self, sink: str) -> Head | None:
+        with self._errors_translated():
+            return audit_chain.cursor_of(self._direct, sink)
+
+    async def save_audit_cursor(
+        self, sink: str, head: Head, *, missed: AuditRecord | None = None
+    ) -> None:
+        def work(database: sqlite3.Connection) -> apply_change.Written | None:
+            audit_chain.save_cursor(database, sink, head)
+            if missed is None:
+                return None
+            return apply_change.write(database, Change(events=(), audit=missed, at=missed.at))
+
+        await self._writer.submit(work)
+
+    async def retain_audit_cursors(self, sinks: Collection[str]) -> None:
+        await self._writer.submit(lambda database: audit_chain.retain_cursors(database, sinks))
 
     # --- maintenance ------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,10 @@ OK = "OK"
 """The result of a mutation that was carried out, also where there was nothing to change."""
 STARTED = "STARTED"
 """The result of a call that reads from a host, before the host is asked: a refusal is a record of its own."""
+OMITTED = "OMITTED"
+"""The result of a record that stands for refusals without a record."""
+MISSED = "MISSED"
+"""The result of a record that tells that a sink was not sent records before they were pruned."""
 FIRST_HASH = "0" * 64
 """What the first record of a database follows."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,10 +39,11 @@ class AuditRecord:
     """The host, operation, rollout or other object that the call was about; empty: none, or the call was refused
     before its message was read."""
     result: str = OK
-    """OK, STARTED, or the reason of the refusal."""
+    """OK, STARTED, OMITTED, MISSED, or the reason of the refusal."""
     request_id: str = ""
     omitted: int = 0
-    """Number of further refusals that this record stands for, which have no record."""
+    """Number of further refusals that this record stands for, which have no record, or of records that a sink
+    was not sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +76,12 @@ def canonical(entry: AuditEntry, former: str) -> bytes:
 
     `former` is the hash of the record before. `at` is in microseconds since 1970 in UTC.
     """
+    return json_of(_values(entry, former)).encode("ascii")
+
+
+def _values(entry: AuditEntry, former: str) -> dict[str, str | int]:
     record = entry.record
-    values = {
+    return {
         "address": record.address,
         "at": (record.at - _EPOCH) // timedelta(microseconds=1),
         "credential": record.credential,
@@ -87,7 +96,18 @@ def canonical(entry: AuditEntry, former: str) -> bytes:
         "revision": entry.revision,
         "subject": record.subject,
     }
-    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def json_of(values: Mapping[str, object]) -> str:
+    """JSON on one line, in ASCII, without spaces, its keys sorted."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def documents(entries: Iterable[AuditEntry], former: str) -> Iterator[dict[str, str | int]]:
+    """What leaves the server of each record: what is hashed, and the hash. `former`: the hash before the first."""
+    for entry in entries:
+        yield _values(entry, former) | {"hash": entry.hash}
+        former = entry.hash or FIRST_HASH
 
 
 def hash_of(entry: AuditEntry, former: str) -> str:

@@ -1,9 +1,10 @@
 """Credentials that the server has issued, and the audit log."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Protocol
 
-from tendhost.server.domain.access.audit import AuditEntry
+from tendhost.server.domain.access.audit import AuditEntry, AuditRecord, Head
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.store.records import AuditFilter, Page
@@ -24,6 +25,40 @@ class AuditStore(Protocol):
         self, wanted: AuditFilter, *, before: int, limit: int
     ) -> Page[AuditEntry]:
         """Records that `wanted` admits, newest first, with numbers below `before` (0: any)."""
+        ...
+
+
+class AuditCursors(Protocol):
+    """How far the audit log was sent to each sink."""
+
+    async def audit_after(self, number: int, *, limit: int) -> Sequence[AuditEntry]:
+        """Records with a number above `number`, in order."""
+        ...
+
+    async def dropped_audit(self) -> Head:
+        """What the first record that is kept follows: the last one that was pruned."""
+        ...
+
+    async def last_audit(self) -> int:
+        """Number of the last record."""
+        ...
+
+    async def wait_for_audit(self, number: int, *, timeout: timedelta) -> int:
+        """The number of the last record, once it exceeds `number` or `timeout` has passed."""
+        ...
+
+    async def audit_cursor(self, sink: str) -> Head | None:
+        """The last record that a sink was sent; None: the sink is new."""
+        ...
+
+    async def save_audit_cursor(
+        self, sink: str, head: Head, *, missed: AuditRecord | None = None
+    ) -> None:
+        """Store the last record that a sink was sent, and in the same transaction a record of what it missed."""
+        ...
+
+    async def retain_audit_cursors(self, sinks: Collection[str]) -> None:
+        """Drop the cursors of all other sinks, for which nothing is kept any more."""
         ...
 
 

@@ -35,6 +35,8 @@ class RetentionStore(Protocol):
         of a rollout that has not ended. The event log only ever loses its beginning, up to the first event
         that is kept.
 
+        Audit records that were not sent to every sink are kept for 7 days more.
+
         A date alone makes nothing old, for clocks go wrong: a record is dropped once the events before it
         have been dropped. One whose date lies well behind `now` in the future is dropped with those around it.
         """

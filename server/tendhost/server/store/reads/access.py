@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from tendhost.server.domain.access.audit import AuditEntry
+from tendhost.server.domain.access.audit import AuditEntry, Head
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.store import audit_chain, rows, sql
 from tendhost.server.store.reads.connections import ReadConnections
@@ -37,3 +37,14 @@ class AccessReads(ReadConnections):
             return Page(rows=tuple(found[:limit]), more=len(found) > limit)
 
         return await self._read(work)
+
+    async def audit_after(self, number: int, *, limit: int) -> Sequence[AuditEntry]:
+        def work(database: sqlite3.Connection) -> Sequence[AuditEntry]:
+            found = database.execute(sql.AUDIT_PAGE, (number, limit))
+            return tuple(map(audit_chain.entry_of, found))
+
+        return await self._read(work)
+
+    async def dropped_audit(self) -> Head:
+        with self._errors_translated():
+            return audit_chain.dropped_head(self._direct)
