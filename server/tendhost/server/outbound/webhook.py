@@ -1,6 +1,8 @@
 """Webhooks: a JSON document posted to a URL, and whether the receiver accepted it."""
 
 import base64
+import hashlib
+import hmac
 import http.client
 import json
 import ssl
@@ -17,7 +19,10 @@ THREADS = 4
 """Requests at the same time."""
 ANSWER = 200
 """Characters of the body of a refusal that stand in the message."""
-Document: TypeAlias = Mapping[str, str | int]
+Document: TypeAlias = Mapping[str, object]
+"""What JSON can hold."""
+SIGNATURE = "Tendhost-Signature"
+"""The header with "sha256=" and the HMAC-SHA256 (RFC 2104) of the body, in hexadecimal digits."""
 
 
 class WebhookFailed(Exception):
@@ -30,13 +35,19 @@ class Webhooks:
     def __init__(self) -> None:
         self._threads = DaemonThreads(THREADS, name="webhook")
 
-    async def post(self, url: str, document: Document, *, key: str, timeout: timedelta) -> None:
+    async def post(
+        self, url: str, document: Document, *, key: str, timeout: timedelta, secret: bytes = b""
+    ) -> None:
         """Post `document`, with `key` in the header Idempotency-Key; return once it answers 2xx.
 
-        A redirection is no such answer. Raises WebhookFailed.
+        With a `secret` the document is signed with it. A redirection is no such answer. Raises WebhookFailed.
         """
         seconds = timeout.total_seconds()
-        post = _HttpPost(urlsplit(url), json.dumps(document).encode(), key, seconds)
+        body = json.dumps(document).encode()
+        headers = {"Idempotency-Key": key}
+        if secret:
+            headers[SIGNATURE] = f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"
+        post = _HttpPost(urlsplit(url), body, headers, seconds)
         try:
             async with deadline(seconds):
                 await self._threads.run(post.run)
@@ -49,7 +60,9 @@ class Webhooks:
 class _HttpPost:
     """One request and its answer, in a thread that ends with its connection."""
 
-    def __init__(self, parts: SplitResult, body: bytes, key: str, seconds: float) -> None:
+    def __init__(
+        self, parts: SplitResult, body: bytes, headers: Mapping[str, str], seconds: float
+    ) -> None:
         secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._connection = kind(parts.hostname or "", parts.port, timeout=seconds)
@@ -58,7 +71,7 @@ class _HttpPost:
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": "tendhost",
-            "Idempotency-Key": key,
+            **headers,
         }
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
