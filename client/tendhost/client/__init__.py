@@ -178,7 +178,7 @@ from tendhost.client.models.schedules import (
     ScheduleStatus,
 )
 from tendhost.client.models.selections import HostFilter, Selection
-from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo
+from tendhost.client.models.server import AuditSink, EventLoopLag, NotificationTarget, ServerInfo
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -186,6 +186,7 @@ __all__ = [
     "AfterInterruption",
     "AlreadyExists",
     "AuditRecord",
+    "AuditSink",
     "AuthenticationRefused",
     "Caller",
     "CheckResult",

@@ -464,13 +464,16 @@ class AuditRecord(_message.Message):
     """
     result: _builtins.str
     """"OK": the mutation was carried out, also where there was nothing to change. "STARTED": the call was about to
-    execute something on a host. "OMITTED": the record stands for refusals without a record of their own.
+    execute something on a host. "OMITTED": the record stands for refusals without a record of their own. "MISSED":
+    an audit sink, which the subject names, could not be sent records before they were pruned.
     Everything else is the reason of the refusal, as in ErrorInfo.
     """
     request_id: _builtins.str
     """Id of the request. Empty: the request had none."""
     omitted: _builtins.int
-    """Number of refusals without a record, which this record stands for."""
+    """Number of refusals without a record, which this record stands for; with "MISSED" the number of records that the
+    sink was not sent.
+    """
     revision: _builtins.int
     """Revision of the event log after the mutation."""
     hash: _builtins.str

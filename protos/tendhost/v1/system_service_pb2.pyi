@@ -53,6 +53,7 @@ class GetServerInfoResponse(_message.Message):
     EVENT_LOOP_LAG_FIELD_NUMBER: _builtins.int
     STORE_PROBLEM_FIELD_NUMBER: _builtins.int
     OPEN_ACCESS_FIELD_NUMBER: _builtins.int
+    AUDIT_SINKS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of tendhost."""
     log_id: _builtins.str
@@ -81,6 +82,10 @@ class GetServerInfoResponse(_message.Message):
     def event_loop_lag(self) -> Global___EventLoopLag:
         """Lag of the server's event loop in the last minute. Absent: the lag is not measured."""
 
+    @_builtins.property
+    def audit_sinks(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditSink]:
+        """Configured sinks of the audit log, with their delivery status. Empty for a caller that is bound to hosts."""
+
     def __init__(
         self,
         *,
@@ -94,10 +99,11 @@ class GetServerInfoResponse(_message.Message):
         event_loop_lag: Global___EventLoopLag | None = ...,
         store_problem: _builtins.str = ...,
         open_access: _builtins.bool = ...,
+        audit_sinks: _abc.Iterable[Global___AuditSink] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "open_access", b"open_access", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_sinks", b"audit_sinks", "event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "open_access", b"open_access", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,3 +198,61 @@ class NotificationTarget(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NotificationTarget: _TypeAlias = NotificationTarget  # noqa: Y015
+
+@_typing.final
+class AuditSink(_message.Message):
+    """Delivery status of one sink of the audit log since the server started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    RETRIED_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    PROBLEM_AT_FIELD_NUMBER: _builtins.int
+    DELIVERED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the sink in the server's configuration."""
+    delivered: _builtins.int
+    """Number of delivered records."""
+    retried: _builtins.int
+    """Number of repeated delivery attempts."""
+    missed: _builtins.int
+    """Number of records that were pruned before they could be delivered. The audit log has a record of that, too."""
+    waiting: _builtins.int
+    """Number of records that are not delivered yet."""
+    number: _builtins.int
+    """Number of the record up to which all were delivered."""
+    problem: _builtins.str
+    """Error of the latest delivery attempt. Empty: the attempt succeeded."""
+    @_builtins.property
+    def problem_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of that error. Absent: the latest attempt succeeded."""
+
+    @_builtins.property
+    def delivered_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the latest delivery. Absent: no record was delivered."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        delivered: _builtins.int = ...,
+        retried: _builtins.int = ...,
+        missed: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        number: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        problem_at: _timestamp_pb2.Timestamp | None = ...,
+        delivered_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered_at", b"delivered_at", "problem_at", b"problem_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "delivered_at", b"delivered_at", "missed", b"missed", "name", b"name", "number", b"number", "problem", b"problem", "problem_at", b"problem_at", "retried", b"retried", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditSink: _TypeAlias = AuditSink  # noqa: Y015

@@ -50,6 +50,32 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSinkSettings:
+    """One `[[audit_sink]]` of the file: where audit records are sent."""
+
+    name: str
+    """By which it is known; another name is another sink."""
+    kind: str
+    """file, syslog or webhook."""
+    path: str = ""
+    """Of the file."""
+    max_size: int = 100_000_000
+    """Bytes of the file, before it is rotated: 65536 to 1e12."""
+    keep: int = 10
+    """Number of rotated files, 1 to 1000."""
+    address: str = "unix:/dev/log"
+    """Of the syslog receiver."""
+    facility: str = "authpriv"
+    """Of syslog messages."""
+    url: str = field(default="", repr=False)
+    """Of the webhook. May hold secrets."""
+    secret_file: str = ""
+    """Path of the file with the secret by which documents are signed. Either this or `secret_credential`."""
+    secret_credential: str = ""
+    """Name of a file with it in the folder of credentials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostCaSettings:
     """One `[[host_ca]]` of the file: an authority that signs the certificates of hosts."""
 
@@ -139,6 +165,8 @@ class Settings:
     """People are told of a rollout that a disruption budget has held up for so long, 60 to 604800."""
     notify: tuple[NotifySettings, ...] = ()
     """Whom to tell of what happens. In the file only."""
+    audit_sink: tuple[AuditSinkSettings, ...] = ()
+    """Where audit records are sent. In the file only."""
     host_ca: tuple[HostCaSettings, ...] = ()
     """Who signs the certificates of hosts. In the file only."""
     client_certificate: tuple[ClientCertificateSettings, ...] = ()
@@ -167,6 +195,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "held_up_after": (60, 604_800),
     "per_minute": (1, 600),
     "timeout": (0.1, 86_400),
+    "max_size": (65_536, 1_000_000_000_000),
+    "keep": (1, 1_000),
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "log_level": ("debug", "info", "warning", "error"),
@@ -176,11 +206,13 @@ _FROM_ENVIRONMENT_ONLY = "ssh_key"
 _NAMES = tuple(f.name for f in fields(Settings) if f.name != _FROM_ENVIRONMENT_ONLY)
 _TABLES: Mapping[str, type[Any]] = {
     "notify": NotifySettings,
+    "audit_sink": AuditSinkSettings,
     "host_ca": HostCaSettings,
     "wave_hook": WaveHookSettings,
     "client_certificate": ClientCertificateSettings,
 }
 _SECRET = ("url", "urls")
+WEB_URL = "an http or https URL"
 _WHEN = ("before_wave", "after_wave")
 
 
@@ -277,14 +309,18 @@ def _require_hook(hook: WaveHookSettings, source: str) -> None:
         raise SettingError(setting=f"{source}: when", value=hook.when, expected=" or ".join(_WHEN))
     if bool(hook.command) == bool(hook.url):
         raise SettingError(setting=source, value=hook.name, expected="either a command or a url")
+    if hook.url and not is_web_url(hook.url):
+        raise SettingError(setting=f"{source}: url", value="…", expected=WEB_URL)
+
+
+def is_web_url(url: str) -> bool:
+    """Whether a document can be posted to `url`."""
     try:
-        parts = urlsplit(hook.url)
+        parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        usable = usable and hook.url.isascii()
+        return usable and url.isascii()
     except ValueError:
-        usable = False
-    if hook.url and not usable:
-        raise SettingError(setting=f"{source}: url", value="…", expected="an http or https URL")
+        return False
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

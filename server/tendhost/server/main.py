@@ -35,7 +35,9 @@ from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.rpc.server import serving
 from tendhost.server.service_manager import READY, STOPPING, ServiceManager
 from tendhost.server.startup import (
+    Sinks,
     Targets,
+    audit_sinks,
     certificate_roles,
     engine_settings,
     host_authorities,
@@ -89,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(lambda: TLS_COMMANDS[tls](settings, names))
     try:
         targets = notify_targets(settings)
+        sinks = audit_sinks(settings, os.environ)
         hooks = wave_hooks(settings, os.environ)
         authorities = host_authorities(settings)
         listeners = listeners_of(settings)
@@ -103,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     failures: list[BaseException] = []
     try:
-        asyncio.run(_serve(settings, listeners, targets, hooks, authorities))
+        asyncio.run(_serve(settings, listeners, targets, sinks, hooks, authorities))
     except* TendhostError as group:
         failures = _leaves(group)
     for failure in failures:
@@ -177,6 +180,7 @@ async def _serve(
     settings: Settings,
     listeners: Sequence[Listener],
     targets: Targets,
+    sinks: Sinks,
     hooks: WaveHooks,
     authorities: tuple[HostAuthority, ...],
 ) -> None:
@@ -198,6 +202,7 @@ async def _serve(
                 clock=SystemClock(),
                 settings=engine_settings(settings),
                 targets=targets,
+                sinks=sinks,
                 wave_hooks=hooks,
                 loop_monitor=monitor,
             ) as engine,

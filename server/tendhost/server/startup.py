@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
+from tendhost.server.audit_sink_settings import audit_sink
 from tendhost.server.certificates import CA, SERVER, SERVER_KEY
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
 from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
@@ -28,11 +29,13 @@ from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.outbound.apprise import AppriseSender, NotificationSender
+from tendhost.server.outbound.audit_sink import AuditSink
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.tls import TlsFiles
 
 TLS_FOLDER = "tls"
 """Below the state folder: where `tendhostd tls` keeps certificates."""
+Sinks: TypeAlias = Sequence[tuple[str, AuditSink]]
 Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
 
 
@@ -97,6 +100,13 @@ def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
 def notify_targets(settings: Settings) -> Targets:
     """The configured targets of notifications, each with the way to it. Raises ConfigurationError."""
     return [(_target(table), AppriseSender(table.name, table.urls)) for table in settings.notify]
+
+
+def audit_sinks(settings: Settings, environment: Mapping[str, str]) -> Sinks:
+    """The configured audit sinks, each with its name. Raises ConfigurationError."""
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    folder = Path(credentials) if credentials else None
+    return [(table.name, audit_sink(table, folder)) for table in settings.audit_sink]
 
 
 def _target(table: NotifySettings) -> NotifyTarget:

@@ -194,3 +194,29 @@ def test_audit__is_json_for_programs_and_ends_at_the_limit(tendhost, server):
     done = tendhost("audit", "--limit", "2", "--output", "json")
     assert [record["number"] for record in done.json] == [3, 2]
     assert [record["credential_kind"] for record in done.json] == [None, None]
+
+
+def test_audit__says_what_a_sink_has_missed(tendhost, server):
+    missed = pb.AuditRecord(
+        number=2, principal="tendhostd", subject="audit sink siem", result="MISSED", omitted=7
+    )
+    server.answer("ListAuditRecords", pb.ListAuditRecordsResponse(records=[missed]))
+    (line,) = tendhost("audit").out.splitlines()[1:]
+    assert line.split() == [*("tendhostd", "audit", "sink", "siem", "7", "records", "missed")]
+
+
+def test_info__says_how_audit_sinks_go(tendhost, server):
+    from tendhost.v1 import system_service_pb2
+
+    disk = system_service_pb2.AuditSink(name="disk", delivered=1)
+    siem = system_service_pb2.AuditSink(name="siem", missed=4, waiting=2, problem="status 503")
+    siem.problem_at.GetCurrentTime()
+    info = system_service_pb2.GetServerInfoResponse(log_id="log1", audit_sinks=[disk, siem])
+    server.answer("GetServerInfo", info)
+    *_, first, second = tendhost("info").out.splitlines()
+    assert first == "audit sink disk: 1 record delivered"
+    assert second.startswith(
+        "audit sink siem: 0 records delivered, 4 missed, 2 waiting; status 503 ("
+    )
+    (_, told) = tendhost("info", "--output", "json").json["audit_sinks"]
+    assert (told["name"], told["missed"], told["number"]) == ("siem", 4, 0)

@@ -344,7 +344,7 @@ def test_info_says_what_server_it_is(tendhost, server):
     document = tendhost("info", "--output", "json").json
     assert list(document) == [
         *("version", "log_id", "revision", "oldest_revision", "host_count", "notifications"),
-        *("pruning_problem", "store_problem", "open_access", "event_loop_lag"),
+        *("audit_sinks", "pruning_problem", "store_problem", "open_access", "event_loop_lag"),
     ]
 
 

@@ -22,6 +22,7 @@ EXPORTS = {
     "Connection",
     "CredentialKind",
     "AuditRecord",
+    "AuditSink",
     "NewToken",
     "Role",
     "Token",

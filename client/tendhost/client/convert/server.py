@@ -1,7 +1,7 @@
 """Conversion of information about the server."""
 
 from tendhost.client.convert.enums import instant
-from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo
+from tendhost.client.models.server import AuditSink, EventLoopLag, NotificationTarget, ServerInfo
 from tendhost.v1 import system_service_pb2
 
 
@@ -14,6 +14,7 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> ServerInfo
         oldest_revision=message.oldest_revision,
         host_count=message.host_count,
         notifications=tuple(map(_notification_target, message.notifications)),
+        audit_sinks=tuple(map(_audit_sink, message.audit_sinks)),
         pruning_problem=message.pruning_problem,
         store_problem=message.store_problem,
         open_access=message.open_access,
@@ -36,6 +37,20 @@ def _notification_target(
         undelivered=message.undelivered,
         waiting=message.waiting,
         revision=message.revision,
+        problem=message.problem,
+        problem_at=instant(message, "problem_at"),
+        delivered_at=instant(message, "delivered_at"),
+    )
+
+
+def _audit_sink(message: system_service_pb2.AuditSink) -> AuditSink:
+    return AuditSink(
+        name=message.name,
+        delivered=message.delivered,
+        retried=message.retried,
+        missed=message.missed,
+        waiting=message.waiting,
+        number=message.number,
         problem=message.problem,
         problem_at=instant(message, "problem_at"),
         delivered_at=instant(message, "delivered_at"),

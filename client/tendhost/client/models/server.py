@@ -23,6 +23,26 @@ class NotificationTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSink:
+    """Delivery status of one sink of the audit log since the server started."""
+
+    name: str
+    delivered: int
+    """Number of delivered records."""
+    retried: int
+    missed: int
+    """Number of records that were pruned before they could be delivered."""
+    waiting: int
+    """Number of records that are not delivered yet."""
+    number: int
+    """Number of the record up to which all were delivered."""
+    problem: str
+    """Error of the latest delivery attempt; empty: it succeeded."""
+    problem_at: datetime | None
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventLoopLag:
     """Lag of the server's event loop in the last minute."""
 
@@ -41,6 +61,7 @@ class ServerInfo:
     oldest_revision: int
     host_count: int
     notifications: tuple[NotificationTarget, ...]
+    audit_sinks: tuple[AuditSink, ...] = ()
     pruning_problem: str = ""
     """Why the server does not prune history at present; empty: history is pruned."""
     store_problem: str = ""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.audit import AuditLog
+from tendhost.server.engine.audit_sinks import AuditSinks
 from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.host_tests import HostTester
@@ -33,6 +34,7 @@ from tendhost.server.engine.store_watch import StoreWatch
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.tokens import Tokens
 from tendhost.server.outbound.apprise import NotificationSender
+from tendhost.server.outbound.audit_sink import AuditSink
 from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
@@ -73,6 +75,7 @@ class Engine:
     pruner: Pruner
     tokens: Tokens
     audit: AuditLog
+    audit_sinks: AuditSinks
     store_watch: StoreWatch
     loop_monitor: LoopMonitor | None = None
     """None: nobody watches the event loop."""
@@ -87,6 +90,7 @@ async def running_engine(
     clock: Clock,
     settings: EngineSettings,
     targets: Sequence[tuple[NotifyTarget, NotificationSender]] = (),
+    sinks: Sequence[tuple[str, AuditSink]] = (),
     wave_hooks: WaveHooks = NO_WAVE_HOOKS,
     loop_monitor: LoopMonitor | None = None,
 ) -> AsyncIterator[Engine]:
@@ -144,8 +148,9 @@ async def running_engine(
         for keeper in (schedules, operations, policies, tokens, audit, store_watch):
             keeping.start(keeper.keep())
         notifier = Notifier(targets, store=store, clock=clock)
+        audit_sinks = AuditSinks(sinks, store=store, clock=clock)
         try:
-            async with notifier.running():
+            async with notifier.running(), audit_sinks.running():
                 yield Engine(
                     store=store,
                     registry=registry,
@@ -160,6 +165,7 @@ async def running_engine(
                     policies=policies,
                     tokens=tokens,
                     audit=audit,
+                    audit_sinks=audit_sinks,
                     store_watch=store_watch,
                     notifier=notifier,
                     pruner=pruner,

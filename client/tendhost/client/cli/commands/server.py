@@ -4,7 +4,7 @@ from importlib.metadata import version as version_of
 
 import typer
 
-from tendhost.client import Client, NotificationTarget
+from tendhost.client import AuditSink, Client, NotificationTarget
 from tendhost.client.cli.session import Session, print_line
 
 
@@ -42,6 +42,8 @@ def info(context: typer.Context) -> None:
                 )
             for target in found.notifications:
                 print_line(_target(target))
+            for sink in found.audit_sinks:
+                print_line(_sink(sink))
 
     session.run(work)
 
@@ -57,6 +59,19 @@ def _target(target: NotificationTarget) -> str:
     )
     words = f"notifications to {target.name}: {', '.join(parts)}"
     return words + (f"; {target.problem} ({ago(target.problem_at)})" if target.problem else "")
+
+
+def _sink(sink: AuditSink) -> str:
+    from tendhost.client.cli.formatting import ago, counted
+
+    parts = [f"{counted(sink.delivered, 'record')} delivered"]
+    parts.extend(
+        f"{count} {word}"
+        for count, word in ((sink.missed, "missed"), (sink.waiting, "waiting"))
+        if count
+    )
+    words = f"audit sink {sink.name}: {', '.join(parts)}"
+    return words + (f"; {sink.problem} ({ago(sink.problem_at)})" if sink.problem else "")
 
 
 def version(context: typer.Context) -> None:

@@ -18,11 +18,17 @@ def records(found: Sequence[AuditRecord]) -> None:
             _credential(record),
             record.method.rpartition("/")[2],
             record.subject,
-            f"{record.omitted} more refused" if record.omitted else record.result,
+            _result(record),
         )
         for record in found
     )
     draw(table(("TIME (UTC)", "PRINCIPAL", "CREDENTIAL", "METHOD", "SUBJECT", "RESULT"), rows))
+
+
+def _result(record: AuditRecord) -> str:
+    if record.result == "MISSED":
+        return f"{record.omitted} records missed"
+    return f"{record.omitted} more refused" if record.omitted else record.result
 
 
 def _credential(record: AuditRecord) -> str:

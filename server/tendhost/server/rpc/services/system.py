@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.request_errors import StoreUnavailable
+from tendhost.server.engine.audit_sinks import SinkStatus
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifications import DeliveryStatus
@@ -31,6 +32,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self._open_access = open_access
         self._store: SystemServiceStore = engine.store
         self._notifier = engine.notifier
+        self._audit_sinks = engine.audit_sinks
         self._pruner = engine.pruner
         self._monitor = engine.loop_monitor
         self._store_watch = engine.store_watch
@@ -53,6 +55,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         )
         if scope is None:  # notifications are of all hosts, and a problem may name some
             response.notifications.extend(map(_target, self._notifier.delivery_status))
+            response.audit_sinks.extend(map(_sink, await self._audit_sinks.delivery_status()))
         return response
 
     async def _count_hosts(self, scope: Scope | None) -> int:
@@ -81,6 +84,20 @@ def _target(status: DeliveryStatus) -> pb.NotificationTarget:
         undelivered=status.undelivered,
         waiting=status.waiting,
         revision=status.revision,
+        problem=status.problem,
+        problem_at=timestamp(status.problem_at),
+        delivered_at=timestamp(status.delivered_at),
+    )
+
+
+def _sink(status: SinkStatus) -> pb.AuditSink:
+    return pb.AuditSink(
+        name=status.name,
+        delivered=status.delivered,
+        retried=status.retried,
+        missed=status.missed,
+        waiting=status.waiting,
+        number=status.number,
         problem=status.problem,
         problem_at=timestamp(status.problem_at),
         delivered_at=timestamp(status.delivered_at),
