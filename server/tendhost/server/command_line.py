@@ -90,9 +90,11 @@ def _add_audit(commands: Any) -> list[argparse.ArgumentParser]:
     )
     verify = audit_commands.add_parser(
         "verify",
-        help="check that no record was altered or removed, in the database, or in an export and the database",
+        help="check that no record was altered or removed, in the database, or in a file and the database",
     )
-    verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an export")
+    verify.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="an export, or the file of an audit sink"
+    )
     verify.add_argument(
         "--key", default="", metavar="KEY", help="public key with which the export must be signed"
     )

@@ -170,6 +170,25 @@ async def test_sink__that_fails_is_tried_without_end_and_gets_everything(world: 
     assert sink.numbers == [1]
 
 
+async def test_sink__that_fails_in_an_unforeseen_way_is_tried_again(world: World):
+    sink = FakeSink()
+    faults = [AssertionError("unforeseen")]
+    real = sink.deliver
+
+    async def deliver(entries: Sequence[AuditEntry], former: str) -> None:
+        if faults:
+            raise faults.pop()
+        await real(entries, former)
+
+    sink.deliver = deliver  # type: ignore[method-assign]
+    async with sending(world, siem=sink) as sinks:
+        await record(world)
+        await until(world, lambda: not faults)
+        await until(world, lambda: sent(sinks, "siem", 1))
+        assert (await status(sinks, "siem")).problem == ""
+    assert sink.numbers == [1]
+
+
 async def test_sink__that_fails_does_not_delay_another(world: World):
     broken, sound = FakeSink(failures=10**6), FakeSink()
     async with sending(world, broken=broken, sound=sound):

@@ -177,3 +177,51 @@ def test_key__that_cannot_be_used_is_told(tendhostd, state: Path, content: bytes
 def test_verify__without_a_database_says_so(tendhostd, state: Path):
     (state / main.DATABASE).unlink()
     assert "there is no database" in tendhostd("verify")[1]
+
+
+# --- files of sinks -------------------------------------------------------------------------------
+
+
+def sink_file(tendhostd, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A file as a sink writes it, and its lines."""
+    tendhostd("export", tmp_path / "export")
+    lines = (tmp_path / "export").read_text().splitlines()[1:-1]
+    file = tmp_path / "audit.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return file, lines
+
+
+def test_sink_file__is_verified_with_the_database(tendhostd, tmp_path: Path, state: Path):
+    file, _ = sink_file(tendhostd, tmp_path)
+    status, said = tendhostd("verify", file)
+    assert (status, "records 1 to 5 are as they were written" in said) == (0, True), said
+    execute(state, "DELETE FROM audit WHERE number > 3")
+    assert "record 5 is not the one that was exported" in tendhostd("verify", file)[1]
+
+
+def test_sink_file__that_was_rotated_and_has_records_twice_is_verified(tendhostd, tmp_path: Path):
+    file, lines = sink_file(tendhostd, tmp_path)
+    file.write_text("\n".join([*lines[1:4], *lines[2:]]) + "\n")
+    assert "records 2 to 5 are as they were written" in tendhostd("verify", file)[1]
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (lambda lines: [*lines[:2], *lines[3:]], "record 3 is missing"),
+        (lambda lines: [*lines[:3], lines[3].replace("web3", "web9"), *lines[4:]], "record 4 was"),
+        (lambda lines: [*lines, lines[1].replace("web1", "web9")], "record 2 is in it twice"),
+        (lambda lines: [*lines, lines[-1][:40]], "it is no whole export"),
+        (lambda lines: [lines[0], "{}"], "it is no whole export"),
+    ],
+)
+def test_sink_file__that_was_altered_is_refused(tendhostd, tmp_path: Path, alter, said: str):
+    file, lines = sink_file(tendhostd, tmp_path)
+    file.write_text("\n".join(alter(lines)) + "\n")
+    status, told = tendhostd("verify", file)
+    assert (status, said in told) == (1, True), told
+
+
+def test_sink_file__has_no_signature(tendhostd, tmp_path: Path):
+    file, _ = sink_file(tendhostd, tmp_path)
+    assert "has no signature" in tendhostd("verify", file, "--key", "x")[1]
