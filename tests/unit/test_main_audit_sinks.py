@@ -106,3 +106,15 @@ def test_sink__that_cannot_be_used_is_refused_in_one_line_without_secrets(
     assert said.count("\n") == 1
     assert SECRET not in said
     assert "audit_sink 'x'" in said
+
+
+@pytest.mark.parametrize(
+    "path", ["FOLDER/a", "FOLDER/../FOLDERNAME/a", "FOLDER/link/a", "FOLDER/a.10"]
+)
+def test_sinks__with_the_same_file_are_refused(tmp_path: Path, capsys: Any, path: str):
+    (tmp_path / "link").symlink_to(tmp_path)
+    table = '[[audit_sink]]\nname = "{}"\nkind = "file"\npath = "{}"\n'
+    other = path.replace("FOLDERNAME", tmp_path.name)
+    text = table.format("x", "FOLDER/a") + table.format("y", other)
+    assert checked(tmp_path, text) == 2
+    assert "audit_sink 'y': path" in capsys.readouterr().err

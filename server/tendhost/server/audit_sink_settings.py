@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from tendhost.server.config import WEB_URL, AuditSinkSettings, is_web_url
@@ -22,6 +23,23 @@ KEYS = {
 SHORTEST_SECRET = 16
 """Bytes. HMAC-SHA256 asks for as many as it has digits (RFC 2104, section 3: 32); fewer than half can be guessed."""
 LONGEST_SECRET = 65536
+
+
+def require_own_files(tables: Sequence[AuditSinkSettings]) -> None:
+    """Raise ConfigurationError where two sinks would write or rotate the same file."""
+    taken: set[str] = set()
+    for table in tables:
+        if table.kind != "file":
+            continue
+        path = os.path.realpath(table.path)
+        files = {path, *(f"{path}.{number}" for number in range(1, table.keep + 1))}
+        if files & taken:
+            raise ConfigurationError(
+                field=f"audit_sink {table.name!r}: path",
+                value=table.path,
+                expected="a file that no other sink writes or rotates",
+            )
+        taken |= files
 
 
 def audit_sink(table: AuditSinkSettings, credentials: Path | None) -> AuditSink:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
-from tendhost.server.audit_sink_settings import audit_sink
+from tendhost.server.audit_sink_settings import audit_sink, require_own_files
 from tendhost.server.certificates import CA, SERVER, SERVER_KEY
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
 from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
@@ -106,6 +106,7 @@ def audit_sinks(settings: Settings, environment: Mapping[str, str]) -> Sinks:
     """The configured audit sinks, each with its name. Raises ConfigurationError."""
     credentials = environment.get("CREDENTIALS_DIRECTORY")
     folder = Path(credentials) if credentials else None
+    require_own_files(settings.audit_sink)
     return [(table.name, audit_sink(table, folder)) for table in settings.audit_sink]
 
 

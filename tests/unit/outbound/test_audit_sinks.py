@@ -9,12 +9,14 @@ import json
 import os
 import re
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -36,13 +38,13 @@ from tendhost.server.domain.access.syslog import (
     syslog_address,
 )
 from tendhost.server.outbound.audit_file import FileSink
-from tendhost.server.outbound.audit_sink import SinkFailed
-from tendhost.server.outbound.audit_syslog import SyslogSink
+from tendhost.server.outbound.audit_sink import SinkFailed, run_within
+from tendhost.server.outbound.audit_syslog import SyslogSink, send_stream
 from tendhost.server.outbound.audit_webhook import WebhookSink
+from tendhost.server.threads import DaemonThreads
 from tests.unit.remote.web_receiver import free_port, receiving
 
 AT = datetime(2027, 1, 31, 12, 0, 0, 250000, tzinfo=UTC)
-SHORT = timedelta(seconds=0.2)
 
 
 def chained(count: int, first: int = 1, former: str = FIRST_HASH, **how: Any) -> list[AuditEntry]:
@@ -361,9 +363,22 @@ async def test_syslog__that_goes_away_without_reading_has_not_got_the_records():
 
 async def test_syslog__that_does_not_say_that_it_has_read_is_told():
     async with collecting(closes=False) as collector:
-        sink = syslog(f"tcp://127.0.0.1:{collector.port}", patience=SHORT)
+        address = syslog_address(f"tcp://127.0.0.1:{collector.port}")
         with pytest.raises(SinkFailed, match=r"did not close the connection within 0\.1 s"):
-            await sink.deliver(chained(1), FIRST_HASH)
+            await asyncio.to_thread(send_stream, address, [b"x"], 0.1)
+
+
+async def test_sink__that_takes_longer_than_its_time_limit_is_told():
+    over = threading.Event()
+
+    def work() -> None:
+        over.wait(60)
+
+    try:
+        with pytest.raises(SinkFailed, match=r"no answer within 0\.01 s"):
+            await run_within(DaemonThreads(1, name="test"), work, timedelta(seconds=0.01))
+    finally:
+        over.set()
 
 
 async def test_syslog__that_answers_without_end_is_not_listened_to():
@@ -386,6 +401,17 @@ async def test_webhook__gets_signed_records_in_one_document():
     lines = head.split("\r\n")
     assert f"Tendhost-Signature: sha256={signed}" in lines
     assert "Idempotency-Key: siem/1-3" in lines
+
+
+@pytest.mark.parametrize("name", ["日志", "a\r\nX-Other: b", "größe/1"])
+async def test_webhook__has_a_key_whatever_the_name_of_the_sink_is(name: str):
+    async with receiving() as receiver:
+        sink = WebhookSink(name, f"http://127.0.0.1:{receiver.port}/", secret=b"key")
+        await sink.deliver(chained(1), FIRST_HASH)
+        (document,), (head,) = receiver.documents, receiver.heads
+    assert document["sink"] == name
+    assert f"\r\nIdempotency-Key: {quote(name, safe='')}/1-1\r\n" in head
+    assert "X-Other:" not in head
 
 
 async def test_webhook__that_refuses_is_told_without_the_url():

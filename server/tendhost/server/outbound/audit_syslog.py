@@ -42,7 +42,7 @@ class SyslogSink:
             message_of(entry, document, facility=self._facility, host=self._host)
             for entry, document in zip(entries, documents(entries, former), strict=True)
         ]
-        send = _send_stream if self._address.transport is Transport.TCP else _send_datagrams
+        send = send_stream if self._address.transport is Transport.TCP else _send_datagrams
         # Half of it for the connection, half for the answer: so it is said which of them did not come.
         seconds = self._patience.total_seconds() / 2
         await run_within(
@@ -50,7 +50,11 @@ class SyslogSink:
         )
 
 
-def _send_stream(address: SyslogAddress, messages: list[bytes], seconds: float) -> None:
+def send_stream(address: SyslogAddress, messages: list[bytes], seconds: float) -> None:
+    """Send messages over TCP; `seconds` for the connection, and for each read of an answer.
+
+    Raises SinkFailed and OSError.
+    """
     with socket.create_connection((address.host, address.port), timeout=seconds) as connection:
         connection.sendall(framed(messages))
         connection.shutdown(socket.SHUT_WR)
