@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tendhost.server.domain.access import refusal_limit
 from tendhost.server.domain.access.audit import FIRST_HASH, AuditEntry, Head, hash_of, verified
 from tendhost.server.domain.access.refusal_limit import PER_CALLER, WINDOW
 from tendhost.server.store.records import AuditFilter
@@ -189,6 +190,24 @@ async def test_refusals__beyond_the_limit_are_counted_and_others_still_recorded(
     (omitted,) = [r for r in await records(owner, page_size=1000) if r.result == "OMITTED"]
     assert (omitted.omitted, omitted.method) == (7, "")
     assert omitted.principal.startswith("ipv4:127.0.0.1")
+
+
+async def test_refusals__of_a_named_principal_are_recorded_whatever_strangers_do(
+    doors, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(refusal_limit, "IN_ALL", 3)
+    owner, other = doors
+    _, metadata = await token(owner, pb.ROLE_VIEWER)
+    listing, check = (
+        host_service_pb2.ListHostsRequest(),
+        host_service_pb2.StartCheckRequest(name="a"),
+    )
+    for _ in range(5):
+        assert await refused(other.hosts.ListHosts(listing)) == "CREDENTIAL_MISSING"
+    assert await refused(other.hosts.StartCheck(check, metadata=metadata)) == "PERMISSION_MISSING"
+    assert told(await records(owner, principal="ci")) == [
+        ("ci", "StartCheck", "", "PERMISSION_MISSING")
+    ]
 
 
 async def test_record__is_written_for_what_was_omitted_without_another_refusal(

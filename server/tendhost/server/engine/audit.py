@@ -38,11 +38,15 @@ class AuditLog:
         """Record a call before it is carried out. Raises StoreUnavailable: it must not be carried out."""
         await self._commit(record)
 
-    async def refused(self, record: AuditRecord) -> None:
-        """Record a refusal, or count it where its caller was refused too often. The caller is refused in any case."""
+    async def refused(self, record: AuditRecord, *, authenticated: bool) -> None:
+        """Record a refusal, or count it where its caller was refused too often. The caller is refused in any case.
+
+        `authenticated`: whether the principal of `record` has proved its name.
+        """
+        elapsed = self._clock.elapsed()
         try:
-            await self._tell_omitted(self._clock.elapsed())
-            if self._limit.admits(record.principal, self._clock.elapsed()):
+            await self._tell_omitted(elapsed)
+            if self._limit.admits(record.principal, elapsed, authenticated=authenticated):
                 await self._commit(record)
         except TendhostError as error:
             logger.warning("a refusal was not recorded", extra={"cause": str(error)})

@@ -33,7 +33,8 @@ class CallAudit:
     ) -> None:
         """Record that the call was refused; `request` None: before its message was read."""
         reason = error.reason if isinstance(error, TendhostError) else "INTERNAL"
-        await self._log.refused(self._record(method, request, principal, reason))
+        record = self._record(method, request, principal, reason)
+        await self._log.refused(record, authenticated=principal.authenticated)
 
     def _record(
         self, method: str, request: Message | None, principal: Principal, result: str

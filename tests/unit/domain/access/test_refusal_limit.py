@@ -17,35 +17,60 @@ from tendhost.server.domain.access.refusal_limit import (
 START = WINDOW * 5
 
 
+def admits(limit: RefusalLimit, caller: str, *, authenticated: bool = False) -> bool:
+    return limit.admits(caller, START, authenticated=authenticated)
+
+
 def test_caller__that_is_refused_too_often_leaves_room_for_others():
     limit = RefusalLimit()
-    assert [limit.admits("a", START) for _ in range(PER_CALLER + 2)].count(True) == PER_CALLER
-    assert limit.admits("b", START)
+    assert [admits(limit, "a") for _ in range(PER_CALLER + 2)].count(True) == PER_CALLER
+    assert admits(limit, "b")
     assert limit.take() == {"a": 2}
+
+
+def test_callers__that_have_proved_their_names_are_recorded_whatever_strangers_do():
+    limit = RefusalLimit()
+    for number in range(IN_ALL * 3):
+        admits(limit, f"stranger{number}")
+    for _ in range(PER_CALLER + 1):
+        admits(limit, "ci")  # a stranger who calls itself as a principal is called
+    assert all(admits(limit, "ci", authenticated=True) for _ in range(PER_CALLER))
+    assert not admits(limit, "ci", authenticated=True)
+    assert limit.take()["ci"] == 1  # by itself; the stranger "ci" is counted with all others
 
 
 def test_window__ends_after_its_length_and_begins_with_the_next_refusal():
     limit = RefusalLimit()
     assert not limit.ended(START)
-    limit.admits("a", START)
+    admits(limit, "a")
     assert not limit.ended(START + WINDOW / 2)
     assert limit.ended(START + WINDOW)
     limit.take()
     assert not limit.ended(START + WINDOW * 9)
 
 
-@given(st.lists(st.integers(0, 150), max_size=800))
-def test_refusals__are_each_recorded_or_counted_and_the_records_are_bounded(callers: list[int]):
+CALLERS = st.tuples(st.integers(0, 150).map(str), st.booleans())
+
+
+@given(st.lists(CALLERS, max_size=800))
+def test_refusals__are_each_recorded_or_counted_and_the_records_are_bounded(
+    callers: list[tuple[str, bool]],
+):
     limit = RefusalLimit()
-    recorded = Counter(str(each) for each in callers if limit.admits(str(each), START))
+    recorded = Counter(
+        (caller, proved)
+        for caller, proved in callers
+        if admits(limit, caller, authenticated=proved)
+    )
     omitted = limit.take()
     assert recorded.total() + sum(omitted.values()) == len(callers)
-    assert recorded.total() <= IN_ALL
+    for kind in (True, False):
+        assert sum(count for (_, proved), count in recorded.items() if proved is kind) <= IN_ALL
     assert max(recorded.values(), default=0) <= PER_CALLER
-    assert len(omitted) <= NAMED + 1
-    asked = Counter(map(str, callers))
+    assert len(omitted) <= 2 * NAMED + 1
+    asked = Counter(caller for caller, _ in callers)
     assert all(
-        recorded[caller] + count <= asked[caller]
+        recorded[caller, True] + recorded[caller, False] + count <= asked[caller]
         for caller, count in omitted.items()
         if caller != OTHERS
     )
@@ -54,6 +79,7 @@ def test_refusals__are_each_recorded_or_counted_and_the_records_are_bounded(call
 def test_memory__does_not_grow_with_callers():
     limit = RefusalLimit()
     for number in range(5_000):
-        limit.admits(f"caller{number}", START)
-    assert len(limit._recorded) <= IN_ALL
-    assert len(limit._omitted) <= NAMED + 1
+        admits(limit, f"caller{number}", authenticated=number % 2 == 0)
+    for allowance in (limit._proved, limit._others):
+        assert len(allowance.recorded) <= IN_ALL
+        assert len(allowance.omitted) <= NAMED + 1

@@ -33,6 +33,11 @@ class Principal:
     address: str
     """Where the call comes from, as gRPC names it without the port: "ipv4:192.0.2.7", "unix:"."""
 
+    @property
+    def authenticated(self) -> bool:
+        """Whether it has proved its name with a credential."""
+        return bool(self.name) and self.kind is not CredentialKind.NONE
+
     def __str__(self) -> str:
         """As events and audit records name it: "ci (ipv4:192.0.2.7)"."""
         return f"{self.name} ({self.address})" if self.name else self.address
