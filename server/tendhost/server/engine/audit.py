@@ -1,14 +1,12 @@
 """The audit log beyond mutations that are carried out: refusals, and calls that read from a host."""
 
-import asyncio
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.audit import OMITTED, AuditEntry, AuditRecord
-from tendhost.server.domain.access.refusal_limit import RefusalLimit
+from tendhost.server.domain.access.refusal_limit import Omitted, RefusalLimit
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.engine.waiting import CEILING, repeat_every
 from tendhost.server.store.protocols.access import AuditStore
@@ -16,6 +14,8 @@ from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.records import AuditFilter, Change, Page
 
 logger = logging.getLogger(__name__)
+
+NOT_RECORDED = "the number of refusals without a record was not recorded"
 
 
 class AuditedStore(AuditStore, CommitStore, Protocol):
@@ -44,25 +44,26 @@ class AuditLog:
         `authenticated`: whether the principal of `record` has proved its name.
         """
         elapsed = self._clock.elapsed()
+        await self._tell_omitted(elapsed)
+        if not self._limit.admits(record.principal, elapsed, authenticated=authenticated):
+            return
         try:
-            await self._tell_omitted(elapsed)
-            if self._limit.admits(record.principal, elapsed, authenticated=authenticated):
-                await self._commit(record)
+            await self._commit(record)
         except TendhostError as error:
             logger.warning("a refusal was not recorded", extra={"cause": str(error)})
+            omitted = Omitted(caller=record.principal, authenticated=authenticated, count=1)
+            self._limit.put_back([omitted], elapsed)
 
     async def keep(self) -> None:
         """Record how many refusals have no record, once their window has ended, until cancelled."""
         await self._clock.sleep(CEILING)
-        failed = "the number of refusals without a record was not recorded"
-        await repeat_every(CEILING, self._look, clock=self._clock, logger=logger, failed=failed)
+        await repeat_every(
+            CEILING, self._look, clock=self._clock, logger=logger, failed=NOT_RECORDED
+        )
 
     async def close(self) -> None:
         """Record what was counted so far."""
-        try:
-            await self._record_omitted(self._limit.take())
-        except TendhostError as error:
-            logger.warning("refusals were not recorded", extra={"cause": str(error)})
+        await self._record_omitted()
 
     async def entries(self, wanted: AuditFilter, *, before: int, limit: int) -> Page[AuditEntry]:
         """See AuditStore.audit_entries."""
@@ -73,24 +74,33 @@ class AuditLog:
 
     async def _tell_omitted(self, elapsed: timedelta) -> None:
         if self._limit.ended(elapsed):
-            await self._record_omitted(self._limit.take())
+            await self._record_omitted()
 
-    async def _record_omitted(self, omitted: Mapping[str, int]) -> None:
-        now = self._clock.now()
-        await asyncio.gather(
-            *(
-                self._commit(
-                    AuditRecord(
-                        at=now,
-                        principal=caller,
-                        method="",
-                        subject="",
-                        result=OMITTED,
-                        omitted=count,
-                    )
-                )
-                for caller, count in omitted.items()
-            )
+    async def _record_omitted(self) -> None:
+        """Record how many refusals have no record. What cannot be stored is counted on."""
+        left = list(self._limit.take())
+        try:
+            while left:
+                # What is handed to the store is stored, also where this task is cancelled meanwhile.
+                omitted = left.pop()
+                try:
+                    await self._commit(self._omitted_record(omitted))
+                except TendhostError as error:
+                    left.append(omitted)
+                    fields = {"cause": str(error), "refusals": sum(each.count for each in left)}
+                    logger.warning(NOT_RECORDED, extra=fields)
+                    return
+        finally:
+            self._limit.put_back(left, self._clock.elapsed())
+
+    def _omitted_record(self, omitted: Omitted) -> AuditRecord:
+        return AuditRecord(
+            at=self._clock.now(),
+            principal=omitted.caller,
+            method="",
+            subject="",
+            result=OMITTED,
+            omitted=omitted.count,
         )
 
     async def _commit(self, record: AuditRecord) -> None:

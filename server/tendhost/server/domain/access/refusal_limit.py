@@ -1,7 +1,8 @@
 """How many refusals get an audit record of their own, so that whoever is refused cannot fill the disk."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 WINDOW = timedelta(minutes=10)
@@ -12,8 +13,19 @@ IN_ALL = 100
 names and addresses cost nothing."""
 NAMED = 20
 """Callers of each of the two whose further refusals are counted by themselves; those of all others are counted
-together. So a window leads to at most 2 * (IN_ALL + NAMED) + 1 records."""
+together. So a window leads to at most 2 * (IN_ALL + NAMED + 1) records."""
 OTHERS = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omitted:
+    """Refusals that have no record of their own."""
+
+    caller: str
+    """OTHERS: several callers."""
+    authenticated: bool
+    """Whether they had proved their names."""
+    count: int
 
 
 class RefusalLimit:
@@ -40,11 +52,21 @@ class RefusalLimit:
         """Whether a window has ended, so that what it left out is to be taken."""
         return self._ends is not None and elapsed >= self._ends
 
-    def take(self) -> Mapping[str, int]:
-        """The numbers of refusals without a record, by caller; counting begins again."""
-        omitted = self._proved.omitted + self._others.omitted
+    def take(self) -> Sequence[Omitted]:
+        """The refusals without a record; counting begins again."""
+        omitted = [
+            Omitted(caller=caller, authenticated=authenticated, count=count)
+            for authenticated in (True, False)
+            for caller, count in self._of(authenticated).omitted.items()
+        ]
         self._ends, self._proved, self._others = None, _Allowance(), _Allowance()
         return omitted
+
+    def put_back(self, omitted: Iterable[Omitted], elapsed: timedelta) -> None:
+        """Count refusals whose record or number could not be stored, until the end of the window."""
+        for each in omitted:
+            self._ends = elapsed + WINDOW if self._ends is None else self._ends
+            self._of(each.authenticated).omit(each.caller, each.count)
 
     def _of(self, authenticated: bool) -> "_Allowance":
         return self._proved if authenticated else self._others
@@ -61,6 +83,9 @@ class _Allowance:
         if self.recorded[caller] < PER_CALLER and self.recorded.total() < IN_ALL:
             self.recorded[caller] += 1
             return True
-        named = caller in self.omitted or len(self.omitted) < NAMED
-        self.omitted[caller if named else OTHERS] += 1
+        self.omit(caller, 1)
         return False
+
+    def omit(self, caller: str, count: int) -> None:
+        named = caller in self.omitted or len(self.omitted) < NAMED
+        self.omitted[caller if named else OTHERS] += count
