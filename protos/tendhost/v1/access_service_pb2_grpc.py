@@ -96,7 +96,8 @@ class AccessServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteToken(self, request, context):
-        """Revokes a token at once. Calls and streams that already run continue. NOT_FOUND.
+        """Revokes a token at once: streams and waits that were opened with it end with UNAUTHENTICATED, and mutations that
+        have started continue. The same happens within a minute of a token's expiry. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,7 +28,9 @@ class AccessServiceStub:
     ListTokens: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListTokensRequest, _access_service_pb2.ListTokensResponse]
     """Lists tokens by id, a page at a time. Their secrets are not stored."""
     DeleteToken: _aio.UnaryUnaryMultiCallable[_access_service_pb2.DeleteTokenRequest, _access_service_pb2.DeleteTokenResponse]
-    """Revokes a token at once. Calls and streams that already run continue. NOT_FOUND."""
+    """Revokes a token at once: streams and waits that were opened with it end with UNAUTHENTICATED, and mutations that
+    have started continue. The same happens within a minute of a token's expiry. NOT_FOUND.
+    """
     ListAuditRecords: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListAuditRecordsRequest, _access_service_pb2.ListAuditRecordsResponse]
     """Lists audit records, newest first, a page at a time: who asked for what, on what, and with which result. They
     are in the order of their numbers; with `since` or `until` in the order of their times.
@@ -73,7 +75,9 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.DeleteTokenRequest,
         context: _aio.ServicerContext[_access_service_pb2.DeleteTokenRequest, _abc.Awaitable[_access_service_pb2.DeleteTokenResponse]],
     ) -> _abc.Awaitable[_access_service_pb2.DeleteTokenResponse]:
-        """Revokes a token at once. Calls and streams that already run continue. NOT_FOUND."""
+        """Revokes a token at once: streams and waits that were opened with it end with UNAUTHENTICATED, and mutations that
+        have started continue. The same happens within a minute of a token's expiry. NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListAuditRecords(

@@ -23,11 +23,15 @@ class EventServiceStub:
     To miss no event, store `revision` of the last processed message, and connect again with `resume_after`
     set to it and with the same `log_id`.
 
+    A caller that is bound to hosts gets the events of these hosts only. A host that leaves them is sent as
+    host_unregistered, one that joins them as host_registered, both without a client; of a host that is not one of them
+    nothing else is sent.
+
     OUT_OF_RANGE with CURSOR_COMPACTED (the server has pruned those events) or CURSOR_UNKNOWN (the cursor
     belongs to another event log, or lies in the future): take a snapshot and continue from it.
     RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the client accepted nothing for 30 s. UNAVAILABLE with
     SERVER_STOPPING: the server stops; resume. NOT_FOUND (the saved selection of the filter),
-    INVALID_ARGUMENT.
+    INVALID_ARGUMENT. UNAUTHENTICATED: the token was deleted, or has expired.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -45,11 +49,15 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         To miss no event, store `revision` of the last processed message, and connect again with `resume_after`
         set to it and with the same `log_id`.
 
+        A caller that is bound to hosts gets the events of these hosts only. A host that leaves them is sent as
+        host_unregistered, one that joins them as host_registered, both without a client; of a host that is not one of them
+        nothing else is sent.
+
         OUT_OF_RANGE with CURSOR_COMPACTED (the server has pruned those events) or CURSOR_UNKNOWN (the cursor
         belongs to another event log, or lies in the future): take a snapshot and continue from it.
         RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the client accepted nothing for 30 s. UNAVAILABLE with
         SERVER_STOPPING: the server stops; resume. NOT_FOUND (the saved selection of the filter),
-        INVALID_ARGUMENT.
+        INVALID_ARGUMENT. UNAUTHENTICATED: the token was deleted, or has expired.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _aio.Server) -> None: ...

@@ -21,10 +21,20 @@ class HostRegistered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormerLabels:
+    """The labels that a host had until an event changed them: they tell who has seen the host before."""
+
+    groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostUnregistered:
     """A host was removed."""
 
     by: str = ""
+    former_labels: FormerLabels | None = None
+    """None: not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +44,8 @@ class HostReconfigured:
     fields: tuple[str, ...]
     by: str = ""
     changes: tuple[FieldChange, ...] = ()
+    former_labels: FormerLabels | None = None
+    """None: they did not change, or are not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

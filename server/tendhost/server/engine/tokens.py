@@ -1,8 +1,10 @@
 """Bearer tokens: created, listed and deleted by admins, and recognised in calls."""
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -61,6 +63,8 @@ class Tokens:
         self._tokens: Mapping[str, Token] = {}
         self._changes = 0
         """How many tokens were created and deleted: what was read meanwhile is out of date."""
+        self._at_work: dict[str, set[asyncio.Timeout]] = {}
+        """What is under way with each token, to be ended with it."""
         self._used: dict[str, datetime] = {}
         """Uses that are not stored yet."""
 
@@ -70,9 +74,13 @@ class Tokens:
         stored = await self._store.tokens()
         if changes == self._changes:
             self._tokens = {token.id: token for token in stored}
+        self._end_work()
 
     async def keep(self) -> None:
-        """Store when tokens were used, and read all of them again, every CEILING until cancelled."""
+        """Store when tokens were used, read all of them again, and end what is done with those that have ended.
+
+        This happens every CEILING, until cancelled.
+        """
         await self._clock.sleep(CEILING)
         failed = "the last use of tokens was not stored"
         await repeat_every(
@@ -99,13 +107,50 @@ class Tokens:
         if token is None or not token.matches(text):
             problem = "this server has no such token: it was deleted, or is another server's"
             raise CredentialInvalid(credential=CREDENTIAL, problem=problem)
-        if token.expired(now):
-            problem = f"it expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-            raise CredentialInvalid(credential=CREDENTIAL, problem=problem)
+        _refuse_expired(token, now)
         former = self._used.get(token.id, token.last_used_at)
         if former is None or abs(now - former) >= _USED_APART:
             self._used[token.id] = now
         return token
+
+    @asynccontextmanager
+    async def while_valid(self, id: str) -> AsyncIterator[None]:
+        """End what is done within once the token is deleted, or within CEILING of its expiry.
+
+        Raises CredentialInvalid then.
+        """
+        deadline = asyncio.timeout(None)
+        at_work = self._at_work.setdefault(id, set())
+        try:
+            async with deadline:
+                at_work.add(deadline)
+                self._require(id)
+                yield
+        except Exception as error:
+            # A blocked write that is cancelled ends with an error of grpc's own.
+            if deadline.expired():
+                self._require(id)
+            raise error
+        finally:
+            at_work.discard(deadline)
+            if not at_work and self._at_work.get(id) is at_work:
+                del self._at_work[id]
+
+    def _require(self, id: str) -> None:
+        """Raise CredentialInvalid: the token is deleted, or has expired."""
+        token = self._tokens.get(id)
+        if token is None:
+            raise CredentialInvalid(credential=CREDENTIAL, problem="it was deleted")
+        _refuse_expired(token, self._clock.now())
+
+    def _end_work(self) -> None:
+        now = self._clock.now()
+        for id, at_work in self._at_work.items():
+            token = self._tokens.get(id)
+            if token is None or token.expired(now):
+                for deadline in at_work:
+                    if not deadline.expired():
+                        deadline.reschedule(asyncio.get_running_loop().time())
 
     def page(self, *, after: str = "", limit: int) -> Page[Token]:
         """Tokens whose id follows `after`, ordered by id; at most `limit`."""
@@ -171,7 +216,10 @@ class Tokens:
             raise InvalidArgument(*found)
 
     async def delete(self, id: str, call: MutationContext[Token]) -> Token:
-        """Revoke a token; calls that are under way go on. Raises TokenNotFound, AlreadyProcessed."""
+        """Revoke a token. Streams and waits that are under way with it end, mutations do not.
+
+        Raises TokenNotFound, AlreadyProcessed.
+        """
         token = self._tokens.get(id)
         if token is None:
             raise TokenNotFound(token=id)
@@ -179,5 +227,12 @@ class Tokens:
         await call.commit(self._store, change, lambda _: token, subject=id)
         self._changes += 1
         self._tokens = {other: kept for other, kept in self._tokens.items() if other != id}
+        self._end_work()
         logger.info("a token was deleted", extra={"token": id, "by": call.principal})
         return token
+
+
+def _refuse_expired(token: Token, now: datetime) -> None:
+    if token.expired(now):
+        problem = f"it expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise CredentialInvalid(credential=CREDENTIAL, problem=problem)

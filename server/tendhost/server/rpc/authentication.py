@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -32,6 +33,10 @@ class TokenCheck(Protocol):
 
     def recognised(self, text: str) -> Token:
         """The token that `text` is. Raises CredentialInvalid."""
+        ...
+
+    def while_valid(self, id: str) -> AbstractAsyncContextManager[None]:
+        """End what is done within once the token is not valid any more. Raises CredentialInvalid then."""
         ...
 
 
@@ -72,6 +77,12 @@ class Authenticator:
             )
         return principal
 
+    def while_valid(self, principal: Principal) -> AbstractAsyncContextManager[None]:
+        """End what is done within once the caller's token is not valid any more. Raises CredentialInvalid then."""
+        if principal.kind is not CredentialKind.TOKEN:
+            return nullcontext()
+        return self.tokens.while_valid(principal.credential)
+
     def known(self, context: Any) -> Principal:
         """What is known of the caller of a refused call, for the record; its name only if its credential is valid.
 
@@ -95,6 +106,7 @@ class Authenticator:
                 credential=token.id,
                 roles=frozenset(token.roles),
                 scope=token.scope,
+                issued_at=token.created_at,
                 address=address,
             )
         shown = context.auth_context().get("x509_pem_cert")

@@ -134,6 +134,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             await admit(context)
             given = requests if first is None else _joined(first, requests)
             async for message in work(given, context):
+                await admit(context)  # again: its credential may have ended since
                 yield message
 
         async def written(request: Any, context: Any) -> None:
@@ -215,8 +216,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
             return await self._mutated(recorded)
         if method not in ON_HOSTS:
-            await self._accept(method, request, principal)
-            return await work()
+            async with self._authenticator.while_valid(principal):
+                await self._accept(method, request, principal)
+                return await work()
         _accepted(method, request, principal)
         await self._audit.started(method, request, principal)
         try:
@@ -284,8 +286,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
                 message = await context.read()
                 principal = await self._admitted(method, context)
                 request = _decoded(message, decode)
-                await self._accept(method, request, principal)
-                await handler(request, Stream(context))
+                async with self._authenticator.while_valid(principal):
+                    await self._accept(method, request, principal)
+                    await handler(request, Stream(context))
             except Exception as error:
                 await _abort(method, error, context)
                 raise

@@ -158,6 +158,7 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     Reach.NARROWED: {
+        "tendhost.v1.EventService": ("WatchEvents",),
         "tendhost.v1.HostService": (
             "GetCompliance",
             "ListGroups",

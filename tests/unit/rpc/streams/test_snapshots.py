@@ -15,6 +15,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.rpc.streams import snapshots
+from tendhost.server.rpc.streams.membership import SelectionMembership
 from tendhost.server.rpc.streams.snapshots import FleetSnapshots
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
@@ -140,7 +141,7 @@ async def _snapshots_of_a_busy_fleet_are_true(
     each: int,
     filters: list[HostFilter],
 ) -> None:
-    shared = FleetSnapshots(store)
+    shared = FleetSnapshots(store, SelectionMembership(store))
     store.listen(shared.forget)
     fleet = Fleet(store, before, each=len(before))
     await fleet.go_on()
@@ -175,7 +176,7 @@ async def test_snapshot__is_read_once_for_all_that_want_it_at_the_same_time(
     monkeypatch.setattr(snapshots, "HOSTS_PER_MESSAGE", 5)
     store = await open_store(tmp_path / "tendhost.db")
     await store.commit(change(hosts=tuple(a_host(f"h{number:02}") for number in range(20))))
-    shared, reads = FleetSnapshots(store), []
+    shared, reads = FleetSnapshots(store, SelectionMembership(store)), []
     store.listen(shared.forget)
     real = store.hosts_part
 
@@ -203,6 +204,6 @@ async def test_snapshot__comes_in_messages_of_a_bounded_size_however_large_hosts
     ]
     await store.commit(change(hosts=tuple(large)))
     client = Counting()
-    await FleetSnapshots(store).send(HostFilter(), client)
+    await FleetSnapshots(store, SelectionMembership(store)).send(HostFilter(), client)
     assert 0 < client.largest < 2 * snapshots.PART_BYTES
     await store.aclose()

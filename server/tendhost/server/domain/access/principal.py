@@ -1,6 +1,7 @@
 """Principals: who makes a call, by which credential it is known, and what it may do."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from tendhost.server.domain.access.roles import Role
@@ -30,6 +31,8 @@ class Principal:
     roles: frozenset[Role]
     scope: Scope | None = None
     """The hosts that it is bound to; None: it is bound to none, and sees all."""
+    issued_at: datetime | None = None
+    """When its credential was issued; None: not known."""
     address: str
     """Where the call comes from, as gRPC names it without the port: "ipv4:192.0.2.7", "unix:"."""
 

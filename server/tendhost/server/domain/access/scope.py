@@ -1,6 +1,6 @@
 """Scopes: the hosts that a credential is bound to. Whoever calls with it sees and touches no others."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 from tendhost.server.domain.hosts.host import Host
@@ -32,7 +32,15 @@ class Scope:
 
     def has(self, host: Host) -> bool:
         """Whether the scope has `host` as it is now."""
-        return self.filter.matches(host)
+        return self.has_labels(groups=host.config.groups, tags=host.config.tags)
+
+    def has_labels(self, *, groups: Collection[str], tags: Collection[str]) -> bool:
+        """Whether the scope has a host with these labels."""
+        return (
+            all(tag in tags for tag in self.all_tags)
+            and (not self.any_tags or any(tag in tags for tag in self.any_tags))
+            and (not self.groups or any(group in groups for group in self.groups))
+        )
 
     def __str__(self) -> str:
         """As errors name it: "groups web, db; all of the tags prod"."""

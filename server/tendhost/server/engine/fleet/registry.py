@@ -9,6 +9,7 @@ from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import (
     Event,
     EventBody,
+    FormerLabels,
     HostAcknowledged,
     HostReconfigured,
     HostRegistered,
@@ -102,7 +103,12 @@ class Registry:
         changes = _changes(host, changed)
         bodies: list[EventBody] = [
             HostReconfigured(
-                fields=tuple(change.path for change in changes), by=call.principal, changes=changes
+                fields=tuple(change.path for change in changes),
+                by=call.principal,
+                changes=changes,
+                former_labels=None
+                if _labels(config) == _labels(host.config)
+                else _labels(host.config),
             )
         ]
         freed = changed.reconfigured(host)
@@ -124,8 +130,9 @@ class Registry:
         host = await self._idle_host(name)
         require_etag(f"host {name!r}", wanted=etag, current=host.etag)
         now = self._clock.now()
+        body = HostUnregistered(by=call.principal, former_labels=_labels(host.config))
         change = Change(
-            events=(Event(at=now, body=HostUnregistered(by=call.principal), host=name),),
+            events=(Event(at=now, body=body, host=name),),
             removed_hosts=(host,),
         )
         removed = await call.commit(
@@ -170,6 +177,10 @@ class Registry:
         if running is not None:
             raise HostBusy(host=name, operation=running.id)
         return host
+
+
+def _labels(config: HostConfig) -> FormerLabels:
+    return FormerLabels(groups=config.groups, tags=config.tags)
 
 
 def _way(config: HostConfig) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tendhost.server.domain.event_view import EventView
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, CursorUnknown, ServerStopping
 from tendhost.server.engine.engine import Engine
@@ -28,18 +29,22 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def WatchEvents(  # type: ignore[override]
         self, request: pb.WatchEventsRequest, context: Any
     ) -> None:
-        selection = await selected_by(request.filter, self._selections, caller())
+        principal = caller()
+        selection = await selected_by(request.filter, self._selections, principal)
+        wanted: HostFilter | EventView = selection
+        if principal.scope is not None:
+            wanted = EventView(scope=principal.scope, asked=selection, since=principal.issued_at)
         bounds = await self._store.log_bounds()
         cursor = starting_point(request, bounds)
         await send(context, _hello(bounds))
         if request.snapshot:
-            cursor = await self._feed.snapshots.send(selection, context)
-        await self._follow(cursor, selection, context)
+            cursor = await self._feed.snapshots.send(selection, context, scope=principal.scope)
+        await self._follow(cursor, wanted, context)
 
-    async def _follow(self, cursor: int, selection: HostFilter, context: Any) -> None:
+    async def _follow(self, cursor: int, wanted: HostFilter | EventView, context: Any) -> None:
         sent = cursor
         while True:
-            batch = await self._feed.batch(cursor, selection)
+            batch = await self._feed.batch(cursor, wanted)
             if batch.encoded:
                 await send(context, batch.encoded)
                 cursor = sent = batch.revision

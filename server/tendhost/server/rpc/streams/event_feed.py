@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tendhost.server.clock import wait_for
+from tendhost.server.domain.event_view import EventView
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping
 from tendhost.server.engine.waiting import retry_while_unavailable
@@ -48,7 +49,7 @@ class EventFeed:
         self._closed = asyncio.Event()
         self._signals = Signals()
         self._membership = SelectionMembership(store)
-        self.snapshots = FleetSnapshots(store)
+        self.snapshots = FleetSnapshots(store, self._membership)
         self.idle = False
         """Whether the last wake-up came without new events: then streams send the revision that they have reached."""
 
@@ -103,7 +104,7 @@ class EventFeed:
         """Whether there are events after `revision`."""
         return self._revision > revision
 
-    async def batch(self, after: int, selection: HostFilter = EVERYTHING) -> Batch:
+    async def batch(self, after: int, wanted: HostFilter | EventView = EVERYTHING) -> Batch:
         """The next events after `after` that concern the selected hosts, encoded once for all streams.
 
         Its revision is `after` where nothing follows. Raises CursorCompacted.
@@ -111,16 +112,24 @@ class EventFeed:
         page = await self._page(after)
         if page is None:
             return Batch(b"", after)
-        version = 0 if selection.is_of_names else self._membership.version
-        known = page.batches.get(selection)
+        of_names = isinstance(wanted, HostFilter) and wanted.is_of_names
+        version = 0 if of_names else self._membership.version
+        known = page.batches.get(wanted)
         if known is not None and known[1] == version:
             return known[0]
-        if selection == EVERYTHING:
+        if isinstance(wanted, EventView):
+            batch = await self._seen(page, wanted)
+        elif wanted == EVERYTHING:
             batch = page.whole()
         else:
-            batch = page.of_hosts(await self._membership.selected(page.hosts, selection))
-        page.batches[selection] = batch, version
+            batch = page.of_hosts(await self._membership.selected(page.hosts, wanted))
+        page.batches[wanted] = batch, version
         return batch
+
+    async def _seen(self, page: EventPage, view: EventView) -> Batch:
+        inside = set(await self._membership.within(page.mentioned, view.scope.filter))
+        selected = set(await self._membership.within(page.hosts & inside, view.asked))
+        return page.of_view(view, inside=inside, selected=selected)
 
     async def _page(self, after: int) -> EventPage | None:
         known = self._pages.get(after)

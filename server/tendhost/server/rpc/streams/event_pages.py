@@ -1,8 +1,11 @@
 """Pages of the event log, shared by all streams: the events of each host, each encoded once."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from tendhost.server.domain.event_view import EventView, mentioned
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert.events import event_message
@@ -30,13 +33,18 @@ class EventPage:
         for position, event in enumerate(events):
             if event.host:
                 self._positions.setdefault(event.host, []).append(position)
-        self.batches: dict[HostFilter, tuple[Batch, int]] = {}
+        self.batches: dict[HostFilter | EventView, tuple[Batch, int]] = {}
         """Those that were made, each with the state of the fleet that it depends on."""
 
     @property
-    def hosts(self) -> Collection[str]:
+    def hosts(self) -> AbstractSet[str]:
         """The hosts that events of this page are about."""
         return self._positions.keys()
+
+    @property
+    def mentioned(self) -> Collection[str]:
+        """The hosts that events of this page are about, and those that they name."""
+        return {name for event in self._events for name in mentioned(event)}
 
     def whole(self) -> Batch:
         """The first events, of all hosts and of none, as many as a message may hold."""
@@ -47,12 +55,29 @@ class EventPage:
         positions = [p for name in names for p in self._positions.get(name, ())]
         return self._batch(sorted(positions))
 
-    def _batch(self, positions: Sequence[int]) -> Batch:
+    def of_view(
+        self, view: EventView, *, inside: Collection[str], selected: Collection[str]
+    ) -> Batch:
+        """The first events that a bound caller sees, as many as a message may hold. See EventView.seen."""
+        altered: dict[int, bytes] = {}
+        positions = []
+        for position, event in enumerate(self._events):
+            seen = view.seen(event, inside=inside, selected=selected)
+            if seen is None:
+                continue
+            positions.append(position)
+            if seen is not event:
+                altered[position] = _encoded(seen)
+        return self._batch(positions, altered)
+
+    def _batch(
+        self, positions: Sequence[int], altered: Mapping[int, bytes] = MappingProxyType({})
+    ) -> Batch:
         size, last = 0, 0
         parts: list[bytes] = []
         reached = self._events[-1].revision
         for position in positions:
-            encoded = self._event(position)
+            encoded = altered.get(position) or self._event(position)
             size += len(encoded)
             if parts and size > BATCH_BYTES:
                 break
@@ -67,9 +92,12 @@ class EventPage:
 
     def _event(self, position: int) -> bytes:
         if not self._encoded[position]:
-            message = event_message(self._events[position])
-            self._encoded[position] = pb.WatchEventsResponse(events=[message]).SerializeToString()
+            self._encoded[position] = _encoded(self._events[position])
         return self._encoded[position]
+
+
+def _encoded(event: Event) -> bytes:
+    return pb.WatchEventsResponse(events=[event_message(event)]).SerializeToString()
 
 
 def bookmark(revision: int) -> bytes:
