@@ -16,6 +16,7 @@ from tendhost.v1 import access_service_pb2, host_pb2
 from tests.contract.store.samples import change
 from tests.rpc.api import Api
 from tests.rpc.test_access import bearer, guarded
+from tests.unit.engine.fake_host import FakeHost
 from tests.unit.engine.world import World
 
 Metadata = Sequence[tuple[str, str]]
@@ -32,6 +33,7 @@ class Fleet:
     owner: Api
     other: Api
     metadata: Metadata
+    fakes: dict[str, FakeHost]
 
     async def call(self, method: str, *, metadata: Metadata | None = None, **fields: Any) -> Any:
         """The answer to a call of the bound caller."""
@@ -82,9 +84,11 @@ async def bound(owner: Api, *roles: Any, **scope: Any) -> Metadata:
 async def scoped_fleet(world: World, folder: Path) -> AsyncIterator[Fleet]:
     """A server with this fleet."""
     async with guarded(world, folder) as (owner, other):
+        fakes = {}
         for name in ("web1", "web2"):
-            await owner.register(name, groups=["web"], tags=["prod"])
+            fakes[name] = await owner.register(name, groups=["web"], tags=["prod"])
         for name in OUTSIDE:
-            await owner.register(name, groups=["web-canary"], tags=["prod", "canary"])
+            labels = {"groups": ["web-canary"], "tags": ["prod", "canary"]}
+            fakes[name] = await owner.register(name, **labels)
         metadata = await bound(owner, access_service_pb2.ROLE_ADMIN, groups=["web"])
-        yield Fleet(world=world, owner=owner, other=other, metadata=metadata)
+        yield Fleet(world=world, owner=owner, other=other, metadata=metadata, fakes=fakes)

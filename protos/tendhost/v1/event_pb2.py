@@ -29,7 +29,7 @@ from tendhost.v1 import operation_pb2 as tendhost_dot_v1_dot_operation__pb2
 from tendhost.v1 import rollout_pb2 as tendhost_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tendhost/v1/event.proto\x12\x0btendhost.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\x1a\x1btendhost/v1/operation.proto\x1a\x19tendhost/v1/rollout.proto\"\xa9\x08\n\x05\x45vent\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x12\n\nrollout_id\x18\x05 \x01(\t\x12\x36\n\x0fhost_registered\x18\n \x01(\x0b\x32\x1b.tendhost.v1.HostRegisteredH\x00\x12:\n\x11host_unregistered\x18\x0b \x01(\x0b\x32\x1d.tendhost.v1.HostUnregisteredH\x00\x12:\n\x11host_reconfigured\x18\x0c \x01(\x0b\x32\x1d.tendhost.v1.HostReconfiguredH\x00\x12:\n\x11host_acknowledged\x18\r \x01(\x0b\x32\x1d.tendhost.v1.HostAcknowledgedH\x00\x12\x34\n\x0ehost_connected\x18\x0e \x01(\x0b\x32\x1a.tendhost.v1.HostConnectedH\x00\x12:\n\x11host_disconnected\x18\x0f \x01(\x0b\x32\x1d.tendhost.v1.HostDisconnectedH\x00\x12\x32\n\rstate_changed\x18\x10 \x01(\x0b\x32\x19.tendhost.v1.StateChangedH\x00\x12\x36\n\x0fupdate_progress\x18\x11 \x01(\x0b\x32\x1b.tendhost.v1.UpdateProgressH\x00\x12\x38\n\x10update_completed\x18\x12 \x01(\x0b\x32\x1c.tendhost.v1.UpdateCompletedH\x00\x12:\n\x11operation_changed\x18\x13 \x01(\x0b\x32\x1d.tendhost.v1.OperationChangedH\x00\x12\x36\n\x0frollout_changed\x18\x14 \x01(\x0b\x32\x1b.tendhost.v1.RolloutChangedH\x00\x12\x30\n\x0cstep_retried\x18\x15 \x01(\x0b\x32\x18.tendhost.v1.StepRetriedH\x00\x12\x38\n\x10schedule_changed\x18\x16 \x01(\x0b\x32\x1c.tendhost.v1.ScheduleChangedH\x00\x12:\n\x11selection_changed\x18\x17 \x01(\x0b\x32\x1d.tendhost.v1.SelectionChangedH\x00\x12\x34\n\x0epolicy_changed\x18\x18 \x01(\x0b\x32\x1a.tendhost.v1.PolicyChangedH\x00\x12<\n\x12\x64uplicates_changed\x18\x19 \x01(\x0b\x32\x1e.tendhost.v1.DuplicatesChangedH\x00\x12\x12\n\nincomplete\x18\x64 \x01(\tB\x06\n\x04\x62ody\":\n\x0eHostRegistered\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x1c\n\x14host_key_fingerprint\x18\x02 \x01(\t\"\x1e\n\x10HostUnregistered\x12\n\n\x02\x62y\x18\x01 \x01(\t\"Y\n\x10HostReconfigured\x12\x0e\n\x06\x66ields\x18\x01 \x03(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12)\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x18.tendhost.v1.FieldChange\"O\n\x0b\x46ieldChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x10\n\x03old\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03new\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x06\n\x04_oldB\x06\n\x04_new\"\x1e\n\x10HostAcknowledged\x12\n\n\x02\x62y\x18\x01 \x01(\t\"A\n\x11\x44uplicatesChanged\x12,\n\x0c\x64uplicate_of\x18\x01 \x03(\x0b\x32\x16.tendhost.v1.Duplicate\"\x0f\n\rHostConnected\"\"\n\x10HostDisconnected\x12\x0e\n\x06reason\x18\x01 \x01(\t\"s\n\x0cStateChanged\x12*\n\nfrom_state\x18\x01 \x01(\x0e\x32\x16.tendhost.v1.HostState\x12(\n\x08to_state\x18\x02 \x01(\x0e\x32\x16.tendhost.v1.HostState\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\"A\n\x0eUpdateProgress\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0f\n\x07percent\x18\x02 \x01(\x02\x12\r\n\x05phase\x18\x03 \x01(\t\"<\n\x0fUpdateCompleted\x12)\n\x06result\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.UpdateResult\"\xa0\x01\n\x10OperationChanged\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.tendhost.v1.OperationKind\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.tendhost.v1.OperationStatus\x12#\n\x04step\x18\x03 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x94\x01\n\x0bStepRetried\x12#\n\x04step\x18\x01 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x05pause\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x07problem\x18\x04 \x01(\x0b\x32\x14.tendhost.v1.Problem\"\xb0\x01\n\x0eRolloutChanged\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.tendhost.v1.RolloutStatus\x12.\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12\x0c\n\x04wave\x18\x03 \x01(\x05\x12\x12\n\nwave_count\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0f\n\x07held_up\x18\x06 \x01(\t\"\xc5\x01\n\x0fScheduleChanged\x12\x10\n\x08schedule\x18\x01 \x01(\t\x12+\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.ScheduleChange\x12+\n\x07next_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12)\n\x07\x63hanges\x18\x06 \x03(\x0b\x32\x18.tendhost.v1.FieldChange\"\x9b\x01\n\x10SelectionChanged\x12\x11\n\tselection\x18\x01 \x01(\t\x12,\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1c.tendhost.v1.SelectionChange\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12)\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x18.tendhost.v1.FieldChange\"f\n\rPolicyChanged\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08\x12)\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x18.tendhost.v1.FieldChange*\x9b\x02\n\x0eScheduleChange\x12\x1f\n\x1bSCHEDULE_CHANGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SCHEDULE_CHANGE_CREATED\x10\x01\x12\x1b\n\x17SCHEDULE_CHANGE_UPDATED\x10\x02\x12\x1a\n\x16SCHEDULE_CHANGE_PAUSED\x10\x03\x12\x1b\n\x17SCHEDULE_CHANGE_RESUMED\x10\x04\x12\x1b\n\x17SCHEDULE_CHANGE_DELETED\x10\x05\x12\x1b\n\x17SCHEDULE_CHANGE_STARTED\x10\x06\x12\x1b\n\x17SCHEDULE_CHANGE_SKIPPED\x10\x07\x12\x1e\n\x1aSCHEDULE_CHANGE_RECOMPUTED\x10\x08*\x8d\x01\n\x0fSelectionChange\x12 \n\x1cSELECTION_CHANGE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SELECTION_CHANGE_CREATED\x10\x01\x12\x1c\n\x18SELECTION_CHANGE_UPDATED\x10\x02\x12\x1c\n\x18SELECTION_CHANGE_DELETED\x10\x03\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tendhost/v1/event.proto\x12\x0btendhost.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\x1a\x1btendhost/v1/operation.proto\x1a\x19tendhost/v1/rollout.proto\"\xa9\x08\n\x05\x45vent\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x12\n\nrollout_id\x18\x05 \x01(\t\x12\x36\n\x0fhost_registered\x18\n \x01(\x0b\x32\x1b.tendhost.v1.HostRegisteredH\x00\x12:\n\x11host_unregistered\x18\x0b \x01(\x0b\x32\x1d.tendhost.v1.HostUnregisteredH\x00\x12:\n\x11host_reconfigured\x18\x0c \x01(\x0b\x32\x1d.tendhost.v1.HostReconfiguredH\x00\x12:\n\x11host_acknowledged\x18\r \x01(\x0b\x32\x1d.tendhost.v1.HostAcknowledgedH\x00\x12\x34\n\x0ehost_connected\x18\x0e \x01(\x0b\x32\x1a.tendhost.v1.HostConnectedH\x00\x12:\n\x11host_disconnected\x18\x0f \x01(\x0b\x32\x1d.tendhost.v1.HostDisconnectedH\x00\x12\x32\n\rstate_changed\x18\x10 \x01(\x0b\x32\x19.tendhost.v1.StateChangedH\x00\x12\x36\n\x0fupdate_progress\x18\x11 \x01(\x0b\x32\x1b.tendhost.v1.UpdateProgressH\x00\x12\x38\n\x10update_completed\x18\x12 \x01(\x0b\x32\x1c.tendhost.v1.UpdateCompletedH\x00\x12:\n\x11operation_changed\x18\x13 \x01(\x0b\x32\x1d.tendhost.v1.OperationChangedH\x00\x12\x36\n\x0frollout_changed\x18\x14 \x01(\x0b\x32\x1b.tendhost.v1.RolloutChangedH\x00\x12\x30\n\x0cstep_retried\x18\x15 \x01(\x0b\x32\x18.tendhost.v1.StepRetriedH\x00\x12\x38\n\x10schedule_changed\x18\x16 \x01(\x0b\x32\x1c.tendhost.v1.ScheduleChangedH\x00\x12:\n\x11selection_changed\x18\x17 \x01(\x0b\x32\x1d.tendhost.v1.SelectionChangedH\x00\x12\x34\n\x0epolicy_changed\x18\x18 \x01(\x0b\x32\x1a.tendhost.v1.PolicyChangedH\x00\x12<\n\x12\x64uplicates_changed\x18\x19 \x01(\x0b\x32\x1e.tendhost.v1.DuplicatesChangedH\x00\x12\x12\n\nincomplete\x18\x64 \x01(\tB\x06\n\x04\x62ody\":\n\x0eHostRegistered\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x1c\n\x14host_key_fingerprint\x18\x02 \x01(\t\"P\n\x10HostUnregistered\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x30\n\rformer_labels\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.FormerLabels\"\x8b\x01\n\x10HostReconfigured\x12\x0e\n\x06\x66ields\x18\x01 \x03(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12)\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x18.tendhost.v1.FieldChange\x12\x30\n\rformer_labels\x18\x04 \x01(\x0b\x32\x19.tendhost.v1.FormerLabels\",\n\x0c\x46ormerLabels\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\"O\n\x0b\x46ieldChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x10\n\x03old\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03new\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x06\n\x04_oldB\x06\n\x04_new\"\x1e\n\x10HostAcknowledged\x12\n\n\x02\x62y\x18\x01 \x01(\t\"A\n\x11\x44uplicatesChanged\x12,\n\x0c\x64uplicate_of\x18\x01 \x03(\x0b\x32\x16.tendhost.v1.Duplicate\"\x0f\n\rHostConnected\"\"\n\x10HostDisconnected\x12\x0e\n\x06reason\x18\x01 \x01(\t\"s\n\x0cStateChanged\x12*\n\nfrom_state\x18\x01 \x01(\x0e\x32\x16.tendhost.v1.HostState\x12(\n\x08to_state\x18\x02 \x01(\x0e\x32\x16.tendhost.v1.HostState\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\"A\n\x0eUpdateProgress\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0f\n\x07percent\x18\x02 \x01(\x02\x12\r\n\x05phase\x18\x03 \x01(\t\"<\n\x0fUpdateCompleted\x12)\n\x06result\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.UpdateResult\"\xa0\x01\n\x10OperationChanged\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.tendhost.v1.OperationKind\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.tendhost.v1.OperationStatus\x12#\n\x04step\x18\x03 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x94\x01\n\x0bStepRetried\x12#\n\x04step\x18\x01 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x05pause\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x07problem\x18\x04 \x01(\x0b\x32\x14.tendhost.v1.Problem\"\xb0\x01\n\x0eRolloutChanged\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.tendhost.v1.RolloutStatus\x12.\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12\x0c\n\x04wave\x18\x03 \x01(\x05\x12\x12\n\nwave_count\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0f\n\x07held_up\x18\x06 \x01(\t\"\xc5\x01\n\x0fScheduleChanged\x12\x10\n\x08schedule\x18\x01 \x01(\t\x12+\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.ScheduleChange\x12+\n\x07next_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12)\n\x07\x63hanges\x18\x06 \x03(\x0b\x32\x18.tendhost.v1.FieldChange\"\x9b\x01\n\x10SelectionChanged\x12\x11\n\tselection\x18\x01 \x01(\t\x12,\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1c.tendhost.v1.SelectionChange\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12)\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x18.tendhost.v1.FieldChange\"f\n\rPolicyChanged\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08\x12)\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x18.tendhost.v1.FieldChange*\x9b\x02\n\x0eScheduleChange\x12\x1f\n\x1bSCHEDULE_CHANGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SCHEDULE_CHANGE_CREATED\x10\x01\x12\x1b\n\x17SCHEDULE_CHANGE_UPDATED\x10\x02\x12\x1a\n\x16SCHEDULE_CHANGE_PAUSED\x10\x03\x12\x1b\n\x17SCHEDULE_CHANGE_RESUMED\x10\x04\x12\x1b\n\x17SCHEDULE_CHANGE_DELETED\x10\x05\x12\x1b\n\x17SCHEDULE_CHANGE_STARTED\x10\x06\x12\x1b\n\x17SCHEDULE_CHANGE_SKIPPED\x10\x07\x12\x1e\n\x1aSCHEDULE_CHANGE_RECOMPUTED\x10\x08*\x8d\x01\n\x0fSelectionChange\x12 \n\x1cSELECTION_CHANGE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SELECTION_CHANGE_CREATED\x10\x01\x12\x1c\n\x18SELECTION_CHANGE_UPDATED\x10\x02\x12\x1c\n\x18SELECTION_CHANGE_DELETED\x10\x03\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,44 +37,46 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.event_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.tendhost.v1P\001Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\252\002\013Tendhost.V1'
-  _globals['_SCHEDULECHANGE']._serialized_start=2871
-  _globals['_SCHEDULECHANGE']._serialized_end=3154
-  _globals['_SELECTIONCHANGE']._serialized_start=3157
-  _globals['_SELECTIONCHANGE']._serialized_end=3298
+  _globals['_SCHEDULECHANGE']._serialized_start=3018
+  _globals['_SCHEDULECHANGE']._serialized_end=3301
+  _globals['_SELECTIONCHANGE']._serialized_start=3304
+  _globals['_SELECTIONCHANGE']._serialized_end=3445
   _globals['_EVENT']._serialized_start=186
   _globals['_EVENT']._serialized_end=1251
   _globals['_HOSTREGISTERED']._serialized_start=1253
   _globals['_HOSTREGISTERED']._serialized_end=1311
   _globals['_HOSTUNREGISTERED']._serialized_start=1313
-  _globals['_HOSTUNREGISTERED']._serialized_end=1343
-  _globals['_HOSTRECONFIGURED']._serialized_start=1345
-  _globals['_HOSTRECONFIGURED']._serialized_end=1434
-  _globals['_FIELDCHANGE']._serialized_start=1436
-  _globals['_FIELDCHANGE']._serialized_end=1515
-  _globals['_HOSTACKNOWLEDGED']._serialized_start=1517
-  _globals['_HOSTACKNOWLEDGED']._serialized_end=1547
-  _globals['_DUPLICATESCHANGED']._serialized_start=1549
-  _globals['_DUPLICATESCHANGED']._serialized_end=1614
-  _globals['_HOSTCONNECTED']._serialized_start=1616
-  _globals['_HOSTCONNECTED']._serialized_end=1631
-  _globals['_HOSTDISCONNECTED']._serialized_start=1633
-  _globals['_HOSTDISCONNECTED']._serialized_end=1667
-  _globals['_STATECHANGED']._serialized_start=1669
-  _globals['_STATECHANGED']._serialized_end=1784
-  _globals['_UPDATEPROGRESS']._serialized_start=1786
-  _globals['_UPDATEPROGRESS']._serialized_end=1851
-  _globals['_UPDATECOMPLETED']._serialized_start=1853
-  _globals['_UPDATECOMPLETED']._serialized_end=1913
-  _globals['_OPERATIONCHANGED']._serialized_start=1916
-  _globals['_OPERATIONCHANGED']._serialized_end=2076
-  _globals['_STEPRETRIED']._serialized_start=2079
-  _globals['_STEPRETRIED']._serialized_end=2227
-  _globals['_ROLLOUTCHANGED']._serialized_start=2230
-  _globals['_ROLLOUTCHANGED']._serialized_end=2406
-  _globals['_SCHEDULECHANGED']._serialized_start=2409
-  _globals['_SCHEDULECHANGED']._serialized_end=2606
-  _globals['_SELECTIONCHANGED']._serialized_start=2609
-  _globals['_SELECTIONCHANGED']._serialized_end=2764
-  _globals['_POLICYCHANGED']._serialized_start=2766
-  _globals['_POLICYCHANGED']._serialized_end=2868
+  _globals['_HOSTUNREGISTERED']._serialized_end=1393
+  _globals['_HOSTRECONFIGURED']._serialized_start=1396
+  _globals['_HOSTRECONFIGURED']._serialized_end=1535
+  _globals['_FORMERLABELS']._serialized_start=1537
+  _globals['_FORMERLABELS']._serialized_end=1581
+  _globals['_FIELDCHANGE']._serialized_start=1583
+  _globals['_FIELDCHANGE']._serialized_end=1662
+  _globals['_HOSTACKNOWLEDGED']._serialized_start=1664
+  _globals['_HOSTACKNOWLEDGED']._serialized_end=1694
+  _globals['_DUPLICATESCHANGED']._serialized_start=1696
+  _globals['_DUPLICATESCHANGED']._serialized_end=1761
+  _globals['_HOSTCONNECTED']._serialized_start=1763
+  _globals['_HOSTCONNECTED']._serialized_end=1778
+  _globals['_HOSTDISCONNECTED']._serialized_start=1780
+  _globals['_HOSTDISCONNECTED']._serialized_end=1814
+  _globals['_STATECHANGED']._serialized_start=1816
+  _globals['_STATECHANGED']._serialized_end=1931
+  _globals['_UPDATEPROGRESS']._serialized_start=1933
+  _globals['_UPDATEPROGRESS']._serialized_end=1998
+  _globals['_UPDATECOMPLETED']._serialized_start=2000
+  _globals['_UPDATECOMPLETED']._serialized_end=2060
+  _globals['_OPERATIONCHANGED']._serialized_start=2063
+  _globals['_OPERATIONCHANGED']._serialized_end=2223
+  _globals['_STEPRETRIED']._serialized_start=2226
+  _globals['_STEPRETRIED']._serialized_end=2374
+  _globals['_ROLLOUTCHANGED']._serialized_start=2377
+  _globals['_ROLLOUTCHANGED']._serialized_end=2553
+  _globals['_SCHEDULECHANGED']._serialized_start=2556
+  _globals['_SCHEDULECHANGED']._serialized_end=2753
+  _globals['_SELECTIONCHANGED']._serialized_start=2756
+  _globals['_SELECTIONCHANGED']._serialized_end=2911
+  _globals['_POLICYCHANGED']._serialized_start=2913
+  _globals['_POLICYCHANGED']._serialized_end=3015
 # @@protoc_insertion_point(module_scope)

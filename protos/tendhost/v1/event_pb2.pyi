@@ -291,16 +291,22 @@ class HostUnregistered(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BY_FIELD_NUMBER: _builtins.int
+    FORMER_LABELS_FIELD_NUMBER: _builtins.int
     by: _builtins.str
     """Client that unregistered the host. Empty: not recorded."""
+    @_builtins.property
+    def former_labels(self) -> Global___FormerLabels:
+        """Labels of the host until then. Absent: not recorded."""
+
     def __init__(
         self,
         *,
         by: _builtins.str = ...,
+        former_labels: Global___FormerLabels | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["former_labels", b"former_labels"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "former_labels", b"former_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,6 +321,7 @@ class HostReconfigured(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     BY_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    FORMER_LABELS_FIELD_NUMBER: _builtins.int
     by: _builtins.str
     """Client that changed the configuration. Empty: not recorded."""
     @_builtins.property
@@ -327,20 +334,55 @@ class HostReconfigured(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
         """The same fields with their values."""
 
+    @_builtins.property
+    def former_labels(self) -> Global___FormerLabels:
+        """Labels of the host before the change. Absent: they did not change, or were not recorded."""
+
     def __init__(
         self,
         *,
         fields: _abc.Iterable[_builtins.str] | None = ...,
         by: _builtins.str = ...,
         changes: _abc.Iterable[Global___FieldChange] | None = ...,
+        former_labels: Global___FormerLabels | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["former_labels", b"former_labels"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "changes", b"changes", "fields", b"fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "changes", b"changes", "fields", b"fields", "former_labels", b"former_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostReconfigured: _TypeAlias = HostReconfigured  # noqa: Y015
+
+@_typing.final
+class FormerLabels(_message.Message):
+    """Labels of a host before an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups of the host."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags of the host."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerLabels: _TypeAlias = FormerLabels  # noqa: Y015
 
 @_typing.final
 class FieldChange(_message.Message):

@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 from tendhost.v1 import rollout_pb2 as tendhost_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atendhost/v1/schedule.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tendhost/v1/rollout.proto\"\x90\x04\n\x0cScheduleSpec\x12\xbf\x01\n\x04name\x18\x01 \x01(\tB\xb0\x01\xbaH\xac\x01\xba\x01\xa8\x01\n\rschedule_name\x12_must be 1 to 63 characters a-z, 0-9, \'-\', \'.\', \'_\', beginning and ending with a letter or digit\x1a\x36this.matches(\'^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$\')\x12\x16\n\x04\x63ron\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x17\n\x05rrule\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1a\n\ttime_zone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\tstarts_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06missed\x18\x06 \x01(\x0e\x32\x17.tendhost.v1.MissedRunsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12:\n\x05grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08<\x12)\n\x07rollout\x18\x08 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12(\n\x0boffset_days\x18\t \x01(\x05\x42\x13\xbaH\x10\x1a\x0e\x18\xee\x02(\x92\xfd\xff\xff\xff\xff\xff\xff\xff\x01\"\xf2\x02\n\x08Schedule\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.ScheduleSpec\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.ScheduleStatus\x12-\n\tnext_runs\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08last_run\x18\x04 \x01(\x0b\x32\x19.tendhost.v1.ScheduledRun\x12*\n\x0clast_rollout\x18\x05 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x10\n\x08warnings\x18\n \x03(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"\xb0\x01\n\x0cScheduledRun\x12*\n\x06\x64ue_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07outcome\x18\x03 \x01(\x0e\x32\x17.tendhost.v1.RunOutcome\x12\x12\n\nrollout_id\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t*Y\n\nMissedRuns\x12\x1b\n\x17MISSED_RUNS_UNSPECIFIED\x10\x00\x12\x14\n\x10MISSED_RUNS_SKIP\x10\x01\x12\x18\n\x14MISSED_RUNS_RUN_ONCE\x10\x02*\x84\x01\n\x0eScheduleStatus\x12\x1f\n\x1bSCHEDULE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCHEDULE_STATUS_ACTIVE\x10\x01\x12\x1a\n\x16SCHEDULE_STATUS_PAUSED\x10\x02\x12\x19\n\x15SCHEDULE_STATUS_ENDED\x10\x03*\x8f\x01\n\nRunOutcome\x12\x1b\n\x17RUN_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13RUN_OUTCOME_STARTED\x10\x01\x12\x16\n\x12RUN_OUTCOME_MISSED\x10\x02\x12\x1a\n\x16RUN_OUTCOME_OVERLAPPED\x10\x03\x12\x17\n\x13RUN_OUTCOME_REFUSED\x10\x04\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atendhost/v1/schedule.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\x1a\x19tendhost/v1/rollout.proto\"\x90\x04\n\x0cScheduleSpec\x12\xbf\x01\n\x04name\x18\x01 \x01(\tB\xb0\x01\xbaH\xac\x01\xba\x01\xa8\x01\n\rschedule_name\x12_must be 1 to 63 characters a-z, 0-9, \'-\', \'.\', \'_\', beginning and ending with a letter or digit\x1a\x36this.matches(\'^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$\')\x12\x16\n\x04\x63ron\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x17\n\x05rrule\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1a\n\ttime_zone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\tstarts_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06missed\x18\x06 \x01(\x0e\x32\x17.tendhost.v1.MissedRunsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12:\n\x05grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08<\x12)\n\x07rollout\x18\x08 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12(\n\x0boffset_days\x18\t \x01(\x05\x42\x13\xbaH\x10\x1a\x0e\x18\xee\x02(\x92\xfd\xff\xff\xff\xff\xff\xff\xff\x01\"\x9d\x03\n\x08Schedule\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.ScheduleSpec\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.ScheduleStatus\x12-\n\tnext_runs\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08last_run\x18\x04 \x01(\x0b\x32\x19.tendhost.v1.ScheduledRun\x12*\n\x0clast_rollout\x18\x05 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x10\n\x08warnings\x18\n \x03(\t\x12)\n\x08\x62ound_to\x18\x0b \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12\x12\n\nincomplete\x18\x64 \x01(\t\"\xb0\x01\n\x0cScheduledRun\x12*\n\x06\x64ue_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07outcome\x18\x03 \x01(\x0e\x32\x17.tendhost.v1.RunOutcome\x12\x12\n\nrollout_id\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t*Y\n\nMissedRuns\x12\x1b\n\x17MISSED_RUNS_UNSPECIFIED\x10\x00\x12\x14\n\x10MISSED_RUNS_SKIP\x10\x01\x12\x18\n\x14MISSED_RUNS_RUN_ONCE\x10\x02*\x84\x01\n\x0eScheduleStatus\x12\x1f\n\x1bSCHEDULE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCHEDULE_STATUS_ACTIVE\x10\x01\x12\x1a\n\x16SCHEDULE_STATUS_PAUSED\x10\x02\x12\x19\n\x15SCHEDULE_STATUS_ENDED\x10\x03*\x8f\x01\n\nRunOutcome\x12\x1b\n\x17RUN_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13RUN_OUTCOME_STARTED\x10\x01\x12\x16\n\x12RUN_OUTCOME_MISSED\x10\x02\x12\x1a\n\x16RUN_OUTCOME_OVERLAPPED\x10\x03\x12\x17\n\x13RUN_OUTCOME_REFUSED\x10\x04\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,16 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULESPEC'].fields_by_name['grace']._serialized_options = b'\272H\r\252\001\n\"\004\010\200\243\0052\002\010<'
   _globals['_SCHEDULESPEC'].fields_by_name['offset_days']._loaded_options = None
   _globals['_SCHEDULESPEC'].fields_by_name['offset_days']._serialized_options = b'\272H\020\032\016\030\356\002(\222\375\377\377\377\377\377\377\377\001'
-  _globals['_MISSEDRUNS']._serialized_start=1247
-  _globals['_MISSEDRUNS']._serialized_end=1336
-  _globals['_SCHEDULESTATUS']._serialized_start=1339
-  _globals['_SCHEDULESTATUS']._serialized_end=1471
-  _globals['_RUNOUTCOME']._serialized_start=1474
-  _globals['_RUNOUTCOME']._serialized_end=1617
-  _globals['_SCHEDULESPEC']._serialized_start=165
-  _globals['_SCHEDULESPEC']._serialized_end=693
-  _globals['_SCHEDULE']._serialized_start=696
-  _globals['_SCHEDULE']._serialized_end=1066
-  _globals['_SCHEDULEDRUN']._serialized_start=1069
-  _globals['_SCHEDULEDRUN']._serialized_end=1245
+  _globals['_MISSEDRUNS']._serialized_start=1314
+  _globals['_MISSEDRUNS']._serialized_end=1403
+  _globals['_SCHEDULESTATUS']._serialized_start=1406
+  _globals['_SCHEDULESTATUS']._serialized_end=1538
+  _globals['_RUNOUTCOME']._serialized_start=1541
+  _globals['_RUNOUTCOME']._serialized_end=1684
+  _globals['_SCHEDULESPEC']._serialized_start=189
+  _globals['_SCHEDULESPEC']._serialized_end=717
+  _globals['_SCHEDULE']._serialized_start=720
+  _globals['_SCHEDULE']._serialized_end=1133
+  _globals['_SCHEDULEDRUN']._serialized_start=1136
+  _globals['_SCHEDULEDRUN']._serialized_end=1312
 # @@protoc_insertion_point(module_scope)

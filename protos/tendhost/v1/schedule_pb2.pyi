@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tendhost.v1 import host_pb2 as _host_pb2
 from tendhost.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
@@ -207,6 +208,7 @@ class Schedule(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    BOUND_TO_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     status: Global___ScheduleStatus.ValueType
     """Whether the schedule has future runs."""
@@ -252,6 +254,12 @@ class Schedule(_message.Message):
         regardless, and report the names in their detail. Not set in ListSchedules.
         """
 
+    @_builtins.property
+    def bound_to(self) -> _host_pb2.HostFilter:
+        """Hosts that its rollouts never reach beyond: see Rollout.bound_to. Changes of the schedule keep it. Absent: the token
+        with which the schedule was created was bound to no hosts.
+        """
+
     def __init__(
         self,
         *,
@@ -265,11 +273,12 @@ class Schedule(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        bound_to: _host_pb2.HostFilter | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_rollout", b"last_rollout", "last_run", b"last_run", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bound_to", b"bound_to", "created_at", b"created_at", "last_rollout", b"last_rollout", "last_run", b"last_run", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "incomplete", b"incomplete", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_to", b"bound_to", "created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "incomplete", b"incomplete", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -169,6 +169,7 @@ EXPORTS = {
     "EffectiveSettle",
     "EffectiveWindows",
     "FieldChange",
+    "FormerLabels",
     "FreezePeriod",
     "PolicySource",
     "PolicySourceKind",

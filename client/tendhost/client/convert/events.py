@@ -34,6 +34,15 @@ def event(message: event_pb2.Event) -> events.Event:
     )
 
 
+def _former_labels(
+    message: event_pb2.HostUnregistered | event_pb2.HostReconfigured,
+) -> events.FormerLabels | None:
+    if not message.HasField("former_labels"):
+        return None
+    labels = message.former_labels
+    return events.FormerLabels(groups=tuple(labels.groups), tags=tuple(labels.tags))
+
+
 def _state_changed(message: event_pb2.StateChanged) -> events.StateChanged:
     return events.StateChanged(
         from_state=convert_selections.state(message.from_state),
@@ -75,12 +84,17 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "host_registered": lambda m: events.HostRegistered(
         by=m.by, host_key_fingerprint=m.host_key_fingerprint
     ),
-    "host_unregistered": lambda m: events.HostUnregistered(by=m.by),
+    "host_unregistered": lambda m: events.HostUnregistered(
+        by=m.by, former_labels=_former_labels(m)
+    ),
     "duplicates_changed": lambda m: events.DuplicatesChanged(
         duplicate_of=tuple(map(duplicate, m.duplicate_of))
     ),
     "host_reconfigured": lambda m: events.HostReconfigured(
-        fields=tuple(m.fields), by=m.by, changes=field_changes(m.changes)
+        fields=tuple(m.fields),
+        by=m.by,
+        changes=field_changes(m.changes),
+        former_labels=_former_labels(m),
     ),
     "host_acknowledged": lambda m: events.HostAcknowledged(by=m.by),
     "host_connected": lambda m: events.HostConnected(),

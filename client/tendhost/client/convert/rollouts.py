@@ -123,6 +123,9 @@ def rollout(message: pb.Rollout) -> values.Rollout:
         notes=tuple(message.notes),
         reboots_left_count=message.reboots_left_count,
         opens_at=instant(message, "opens_at"),
+        bound_to=convert_selections.host_filter(message.bound_to)
+        if message.HasField("bound_to")
+        else None,
         incomplete=message.incomplete,
     )
 
@@ -196,6 +199,9 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
         known_duration_count=message.known_duration_count,
         warnings=tuple(message.warnings),
         notes=tuple(message.notes),
+        bound_to=convert_selections.host_filter(message.bound_to)
+        if message.HasField("bound_to")
+        else None,
         incomplete=message.incomplete,
     )
 

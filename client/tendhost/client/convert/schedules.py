@@ -3,6 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client.convert import rollouts as convert_rollouts
+from tendhost.client.convert import selections as convert_selections
 from tendhost.client.convert.changes import field_changes
 from tendhost.client.convert.enums import enum_names, instant, moment, numbers, reading, span
 from tendhost.client.models import schedules as values
@@ -70,6 +71,9 @@ def schedule(message: pb.Schedule) -> values.Schedule:
         revision=message.revision,
         etag=message.etag,
         warnings=tuple(message.warnings),
+        bound_to=convert_selections.host_filter(message.bound_to)
+        if message.HasField("bound_to")
+        else None,
         incomplete=message.incomplete,
     )
 

@@ -29,10 +29,20 @@ class HostRegistered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormerLabels:
+    """Labels of a host before an event."""
+
+    groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostUnregistered:
     """A host was unregistered."""
 
     by: str = ""
+    former_labels: FormerLabels | None = None
+    """None: not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,8 @@ class HostReconfigured:
     fields: tuple[str, ...]
     by: str = ""
     changes: tuple[FieldChange, ...] = ()
+    former_labels: FormerLabels | None = None
+    """None: they did not change, or were not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

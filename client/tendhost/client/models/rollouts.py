@@ -201,6 +201,8 @@ class Rollout:
     """Number of completed hosts whose reboot was left."""
     opens_at: datetime | None = None
     """When the first window opens that hosts of the current wave wait for, while all that are left of it wait."""
+    bound_to: HostFilter | None = None
+    """Hosts that the rollout never reaches beyond, however they are labelled since; None: it is bound to no hosts."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 
@@ -273,6 +275,8 @@ class RolloutPlan:
     """What would delay the rollout if it started now, apart from windows and busy hosts."""
     notes: tuple[str, ...] = ()
     """What the definition means for these hosts where a reader might expect something else."""
+    bound_to: HostFilter | None = None
+    """As Rollout.bound_to."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

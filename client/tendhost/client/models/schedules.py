@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.client.models.rollouts import Rollout, RolloutSpec
+from tendhost.client.models.selections import HostFilter
 
 
 class MissedRuns(StrEnum):
@@ -98,6 +99,8 @@ class Schedule:
     """Changes with the definition and when the schedule is paused or resumed, not with runs."""
     warnings: tuple[str, ...] = ()
     """Names in the rollout's filter that match nothing; not set in lists."""
+    bound_to: HostFilter | None = None
+    """Hosts that no run reaches beyond, as Rollout.bound_to."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

@@ -144,7 +144,10 @@ class Schedules:
         """
         schedule = await self._read(name, etag)
         now = self._clock.now()
-        changed = replace(schedule, spec=amended(schedule.spec, now).spec(now))
+        asked = amended(schedule.spec, now)
+        # Whoever changes it, it reaches no further than whoever created it.
+        kept = replace(asked.rollout, bound_to=schedule.spec.rollout.bound_to)
+        changed = replace(schedule, spec=replace(asked, rollout=kept).spec(now))
         await self._selections.resolved(changed.spec.rollout.filter)
         if changed == schedule:
             return await call.commit_unchanged(
@@ -346,7 +349,7 @@ class Schedules:
         except Exception as error:
             detail = FAULT_WORDS
             if isinstance(error, TendhostError):
-                detail = str(error)
+                detail = _refusal(error, schedule)
             else:
                 logger.exception("a scheduled rollout failed", extra={"schedule": schedule.name})
             refused = RunOutcome.REFUSED
@@ -380,7 +383,9 @@ class Schedules:
 
     async def _warnings(self, schedule: Schedule) -> tuple[str, ...]:
         try:
-            return warnings_of(await self._selections.unmatched(schedule.spec.rollout.filter))
+            asked = schedule.spec.rollout
+            found = await self._selections.unmatched(asked.filter, scope=asked.bound_to)
+            return warnings_of(found)
         except SelectionNotFound as error:
             return (str(error),)
 
@@ -419,6 +424,13 @@ class Schedules:
 
 def _invalid_status(schedule: Schedule, wanted: str) -> InvalidScheduleStatus:
     return InvalidScheduleStatus(schedule=schedule.name, status=str(schedule.status), wanted=wanted)
+
+
+def _refusal(error: TendhostError, schedule: Schedule) -> str:
+    """Why the rollout of a run was refused. Callers that are bound to hosts may read it after hosts have left these."""
+    if schedule.spec.rollout.bound_to is None:
+        return str(error)
+    return f"its rollout was refused ({error.reason}); to see why, plan it: tendhost rollout plan"
 
 
 METHOD = "schedule"

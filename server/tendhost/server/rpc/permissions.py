@@ -20,6 +20,12 @@ class Reach(StrEnum):
     """`name` is a host. One that the scope does not have is not found, before anything else is looked at."""
     OPERATION = "operation"
     """`id` is an operation. One on a host that the scope does not have is not found, in the same way."""
+    ROLLOUT = "rollout"
+    """`id` is a rollout. One whose scope is not within the caller's is not found, in the same way."""
+    PLAN = "plan"
+    """`plan_id`, if given, is a plan of a rollout. It is found as a rollout is."""
+    SCHEDULE = "schedule"
+    """`name` is a schedule. It is found as a rollout is."""
     NARROWED = "narrowed"
     """Its servicer reads the hosts of the scope only."""
 
@@ -138,6 +144,7 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
     Reach.HOST: {
         "tendhost.v1.HostService": (
             "AcknowledgeHost",
+            "ExplainHost",
             "GetHost",
             "GetInventory",
             "RetryHost",
@@ -157,6 +164,31 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
             "WatchOperation",
         ),
     },
+    Reach.ROLLOUT: {
+        "tendhost.v1.RolloutService": (
+            "ApproveWave",
+            "CancelRollout",
+            "GetRollout",
+            "GetRolloutReport",
+            "PauseRollout",
+            "ResumeRollout",
+            "RetryRollout",
+            "SkipRolloutHost",
+            "WatchRollout",
+        ),
+    },
+    Reach.SCHEDULE: {
+        "tendhost.v1.ScheduleService": (
+            "DeleteSchedule",
+            "GetSchedule",
+            "PauseSchedule",
+            "ResumeSchedule",
+            "UpdateSchedule",
+        ),
+    },
+    Reach.PLAN: {
+        "tendhost.v1.RolloutService": ("PlanRollout", "StartRollout"),
+    },
     Reach.NARROWED: {
         "tendhost.v1.EventService": ("WatchEvents",),
         "tendhost.v1.HostService": (
@@ -167,6 +199,8 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
             "ListTags",
         ),
         "tendhost.v1.OperationService": ("ListOperations",),
+        "tendhost.v1.RolloutService": ("ListRollouts",),
+        "tendhost.v1.ScheduleService": ("CreateSchedule", "ListSchedules"),
         "tendhost.v1.SystemService": ("GetServerInfo",),
     },
 }

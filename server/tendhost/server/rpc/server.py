@@ -115,10 +115,10 @@ async def serving(
         OperationServicer(engine, feed, scopes), server
     )
     rollout_service_pb2_grpc.add_RolloutServiceServicer_to_server(
-        RolloutServicer(engine, feed), server
+        RolloutServicer(engine, feed, scopes), server
     )
     schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(
-        ScheduleServicer(engine), server
+        ScheduleServicer(engine, scopes), server
     )
     selection_service_pb2_grpc.add_SelectionServiceServicer_to_server(
         SelectionServicer(engine), server

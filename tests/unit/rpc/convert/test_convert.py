@@ -40,9 +40,11 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 CHANGES = (FieldChange(path="tags", old="a", new="b"),)
 BODIES: dict[type, EventBody] = {
     events.HostRegistered: events.HostRegistered(by="sam", host_key_fingerprint="SHA256:x"),
-    events.HostUnregistered: events.HostUnregistered(by="sam"),
+    events.HostUnregistered: events.HostUnregistered(
+        by="sam", former_labels=events.FormerLabels(groups=("web",), tags=("prod",))
+    ),
     events.HostReconfigured: events.HostReconfigured(
-        fields=("tags", "policy"), by="sam", changes=CHANGES
+        fields=("tags", "policy"), by="sam", changes=CHANGES, former_labels=events.FormerLabels()
     ),
     events.HostAcknowledged: events.HostAcknowledged(by="sam"),
     events.DuplicatesChanged: events.DuplicatesChanged(

@@ -42,6 +42,22 @@ class Scope:
             and (not self.groups or any(group in groups for group in self.groups))
         )
 
+    def within(self, other: "Scope | None") -> bool:
+        """Whether `other` is sure to have every host that this scope has, however hosts are labelled; None has all.
+
+        It may be False where `other` has all of them by chance, or in a roundabout way.
+        """
+        if other is None:
+            return True
+        return (
+            set(other.all_tags) <= set(self.all_tags)
+            and _part_of(self.groups, other.groups)
+            and (
+                _part_of(self.any_tags, other.any_tags)
+                or not set(self.all_tags).isdisjoint(other.any_tags)
+            )
+        )
+
     def __str__(self) -> str:
         """As errors name it: "groups web, db; all of the tags prod"."""
         return "; ".join(
@@ -49,6 +65,11 @@ class Scope:
             for field, words in _WORDS.items()
             if getattr(self, field)
         )
+
+
+def _part_of(some: Collection[str], others: Collection[str]) -> bool:
+    """Whether whoever has one of `some` has one of `others`; empty: no label is asked for."""
+    return not others or (bool(some) and set(some) <= set(others))
 
 
 _WORDS: Mapping[str, str] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.scope import ScopeOverride
 from tendhost.server.domain.rollouts.prerequisites import Dependence, Prerequisites
@@ -117,6 +118,9 @@ class RolloutSpec:
     dry_run: bool = False
     scope: ScopeOverride | None = None
     """None: the scope of each host's policy."""
+    bound_to: Scope | None = None
+    """The hosts that whoever asked for it is bound to: it never reaches further, however hosts are labelled since.
+    None: it is bound to none."""
     require_rebooted: bool = False
     """Whether a wave has settled only once none of its updated hosts needs a reboot."""
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
-from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
-from tendhost.server.domain.hosts.unmatched import unmatched, warnings_of
+from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection, is_glob
+from tendhost.server.domain.hosts.unmatched import KnownNames, unmatched, warnings_of
 from tendhost.server.domain.request_errors import (
     FieldViolation,
     InvalidArgument,
@@ -17,13 +18,16 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.engine.requests import MutationContext, retried_on_conflict
 from tendhost.server.store.paging import every_schedule
+from tendhost.server.store.protocols.access import ScopeStore
 from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.policies import ScheduleStore, SelectionStore
-from tendhost.server.store.records import Change
+from tendhost.server.store.records import Change, Unreadable
 
 
-class SavedSelectionStore(SelectionStore, ScheduleStore, HostStore, CommitStore, Protocol):
+class SavedSelectionStore(
+    SelectionStore, ScheduleStore, HostStore, ScopeStore, CommitStore, Protocol
+):
     """Selections, the schedules that name them, and the hosts that they name."""
 
 
@@ -52,11 +56,17 @@ class Selections:
             return replace(asked, also=None)
         return replace(asked, also=(await self._store.selection(asked.selection)).filter)
 
-    async def unmatched(self, asked: HostFilter) -> Sequence[FieldViolation]:
+    async def unmatched(
+        self, asked: HostFilter, *, scope: Scope | None = None
+    ) -> Sequence[FieldViolation]:
         """Entries of `asked`, or of the saved selection that it names, that match no host.
 
-        Raises SelectionNotFound.
+        With a scope, that match none of its hosts; what a saved selection has is not told then. Raises
+        SelectionNotFound.
         """
+        if scope is not None:
+            await self.resolved(asked)
+            return list(unmatched(asked, await self._known_within(scope, asked)))
         found = list(unmatched(asked, await self._store.known_names(asked)))
         saved = (await self.resolved(asked)).also
         if saved is not None:
@@ -68,6 +78,24 @@ class Selections:
                 for one in within
             ]
         return found
+
+    async def _known_within(self, scope: Scope, asked: HostFilter) -> KnownNames:
+        """As HostStore.known_names, of the hosts of a scope; of those that a glob matches, one stands for all."""
+        names: set[str] = set()
+        for entry in dict.fromkeys((*asked.names, *asked.exclude_hosts)):
+            if is_glob(entry):
+                some = await self._store.hosts(scope.narrow(HostFilter(names=(entry,))), limit=1)
+                names.update(
+                    row.key if isinstance(row, Unreadable) else row.name for row in some.rows
+                )
+            elif await self._store.has_host(scope, entry):
+                names.add(entry)
+        groups, tags = await self._store.scoped_groups(scope), await self._store.scoped_tags(scope)
+        return KnownNames(
+            names=frozenset(names),
+            tags=frozenset(tag for tag, _ in tags),
+            groups=frozenset(group for group, _ in groups),
+        )
 
     async def view(self, saved: SavedSelection) -> SelectionView:
         """The selection with its warnings."""

@@ -36,6 +36,9 @@ from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
 
+_OUTSIDE = "its labels have changed since, so the token that the rollout was started with is not bound to it any more"
+_SPENT = "a disruption budget lets no further host go down for now"
+"""To a caller that is bound to hosts: how many are down elsewhere, and which, is not its business."""
 _REMOVED = "it is not registered any longer"
 _REGISTERED_AGAIN = (
     "it was removed and registered again, and counts as another host, which this rollout did not select:"
@@ -113,16 +116,19 @@ class Admission:
         return tuple(dict.fromkeys((*bound(spec, self._clock.now()), *self._registered)))
 
     async def spent_budgets(
-        self, budgets: Sequence[BoundBudget], scopes: Iterable[str]
+        self, budgets: Sequence[BoundBudget], scopes: Iterable[str], *, named: bool
     ) -> Sequence[str]:
-        """Messages about those of `budgets` that would hold up hosts of these scopes now, one for each scope."""
-        usages = BudgetUsages(self._store, budgets)
+        """Messages about those of `budgets` that would hold up hosts of these scopes now, one for each scope.
+
+        With `named` they have the numbers and the hosts; without it, one stands for all.
+        """
+        usages = BudgetUsages(self._store, budgets, named=named)
         found = []
         for scope in scopes:
             message = await usages.spent(scope)
             if message is not None:
                 found.append(message)
-        return found
+        return list(dict.fromkeys(found))
 
     @property
     def _registered(self) -> Sequence[BoundBudget]:
@@ -143,8 +149,11 @@ class Admission:
 class BudgetUsages:
     """How much of some budgets is in use; each scope is read once."""
 
-    def __init__(self, store: AdmissionStore, budgets: Sequence[BoundBudget]) -> None:
+    def __init__(
+        self, store: AdmissionStore, budgets: Sequence[BoundBudget], *, named: bool
+    ) -> None:
         self._store = store
+        self._named = named
         self.budgets = budgets
         self._usages: dict[tuple[str, datetime | None], Usage] = {}
 
@@ -158,7 +167,7 @@ class BudgetUsages:
             alike = (b.budget for b in self.budgets if b.failed_since == since)
             budget = spent(alike, scope, usage)
             if budget is not None:
-                return spent_message(scope, usage, budget)
+                return spent_message(scope, usage, budget) if self._named else _SPENT
         return None
 
     def add(self, host: Host) -> None:
@@ -185,7 +194,7 @@ class AdmissionRound:
         self._spec = rollout.spec
         self._store = store
         self._host_availability = host_availability
-        self._usages = BudgetUsages(store, budgets)
+        self._usages = BudgetUsages(store, budgets, named=rollout.spec.bound_to is None)
         self._busy = busy
         self._excluded: dict[str, Exclude] = {}
         """Decisions about members without a chance, by the key of the hosts that they depend on."""
@@ -200,6 +209,8 @@ class AdmissionRound:
             host = await self._store.host(member.host)
             if not member.is_of(host.registered_at):
                 return Exclude(detail=_REGISTERED_AGAIN.format(host.registered_at))
+            if self._spec.bound_to is not None and not self._spec.bound_to.has(host):
+                return Exclude(detail=_OUTSIDE)
             dependent = await self._prerequisites(member)
             if dependent is not None:
                 return dependent

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import (
@@ -113,7 +114,7 @@ class Rollouts:
         """
         budgets = self._admission.budgets_with(spec)
         plan, scopes = await self._planner.planned(_seeded(spec), with_scopes(budgets))
-        warnings = await self._admission.spent_budgets(budgets, scopes)
+        warnings = await self._admission.spent_budgets(budgets, scopes, named=spec.bound_to is None)
         plan = replace(plan, warnings=tuple(warnings))
         await self._store.save_plan(plan)
         return plan
@@ -320,10 +321,9 @@ class Rollouts:
         """
         now, id = self._clock.now(), self._operations.ids.next()
 
-        def made(plan: RolloutPlan, _: Sequence[HostSummary]) -> tuple[Rollout, Change]:
-            changes = plan_changes(former, plan) if former is not None else ()
-            if former is not None and changes:
-                raise FleetChanged(plan=former.id, changes="; ".join(changes))
+        def made(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[Rollout, Change]:
+            if former is not None:
+                _require_same(former, plan, fleet)
             return rollout_of(
                 plan, id=id, by=call.principal, now=now, retry_of=retry_of, retry=retry
             )
@@ -344,11 +344,14 @@ class Rollouts:
         self, rollout: Rollout, failed: Sequence[Member], call: MutationContext[Rollout]
     ) -> Rollout:
         # A host that was registered again since is another one, which has not failed.
-        left = await self._registered(failed)
+        reach = rollout.spec.bound_to
+        left = await self._registered(failed, reach)
+        if not left and reach is not None:
+            raise RolloutEmpty
         if not left:
             why = "it was removed, and another host may have its name since"
             raise RolloutEmpty(excluded=[f"{member.host}: {why}" for member in failed])
-        dependents = await self._registered(await self._dependents(rollout.id))
+        dependents = await self._registered(await self._dependents(rollout.id), reach)
         retried = (*left, *another_chance(rollout, left, dependents))
         # Hosts that must succeed before others still must.
         strict = tuple(d for d in rollout.spec.division.dependencies if d.only_if_succeeded)
@@ -367,10 +370,16 @@ class Rollouts:
         skipped = every_member(self._store, id, statuses=(MemberStatus.SKIPPED,))
         return [member async for member in skipped if member.blocked_by.startswith(AFTER)]
 
-    async def _registered(self, members: Sequence[Member]) -> Sequence[Member]:
-        """Those of `members` whose host is still registered."""
+    async def _registered(self, members: Sequence[Member], reach: Scope | None) -> Sequence[Member]:
+        """Those of `members` whose host is still registered, and in reach of the rollout."""
         found = [(member, await self._store.find_host(member.host)) for member in members]
-        return [m for m, host in found if host is not None and m.is_of(host.registered_at)]
+        return [
+            member
+            for member, host in found
+            if host is not None
+            and member.is_of(host.registered_at)
+            and (reach is None or reach.has(host))
+        ]
 
     @retried_on_conflict
     async def _steer(
@@ -401,6 +410,18 @@ class Rollouts:
         if rollout.id in self._controllers:
             self._controllers[rollout.id].wake()
         return saved
+
+
+def _require_same(former: RolloutPlan, plan: RolloutPlan, fleet: Sequence[HostSummary]) -> None:
+    """Raise FleetChanged unless `plan`, made over `fleet`, is equal to the plan `former`."""
+    changes = plan_changes(former, plan)
+    if changes and plan.spec.bound_to is not None:
+        # Hosts that have left the scope are not named.
+        within = {host.name for host in fleet}
+        left = tuple(host for host in former.hosts if host.name in within)
+        changes = plan_changes(replace(former, hosts=left), plan) or ("hosts are no longer in it",)
+    if changes:
+        raise FleetChanged(plan=former.id, changes="; ".join(changes))
 
 
 def _seeded(spec: RolloutSpec) -> RolloutSpec:

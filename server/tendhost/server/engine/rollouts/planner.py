@@ -84,7 +84,7 @@ class Planner:
         busy = await self._store.busy_hosts()
 
         def survey(summaries: Iterable[HostSummary]) -> T:
-            fleet = tuple(summaries)
+            fleet = tuple(one for one in summaries if _in_reach(spec, one))
             availability: Mapping[str, Availability] = {}
             if not (spec.dry_run or spec.window_override_reason):
                 availability = closed(fleet)
@@ -105,11 +105,17 @@ class Planner:
         return await self._store.survey(survey)
 
     async def _require_matched(self, spec: RolloutSpec) -> None:
-        found = await self._selections.unmatched(spec.filter)
+        found = await self._selections.unmatched(spec.filter, scope=spec.bound_to)
         if found:
             raise InvalidArgument(
                 *(FieldViolation(f"spec.filter.{one.field}", one.description) for one in found)
             )
+
+
+def _in_reach(spec: RolloutSpec, host: HostSummary) -> bool:
+    """Whether a rollout may reach the host: of hosts that it may not, a plan does not even tell the number."""
+    reach = spec.bound_to
+    return reach is None or reach.has_labels(groups=host.groups, tags=host.tags)
 
 
 def with_scopes(

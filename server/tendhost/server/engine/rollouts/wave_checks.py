@@ -103,7 +103,7 @@ class WaveChecks:
         update = RolloutUpdate(replace(rollout, settling=settling))
         begun: list[tuple[OperationState, Host]] = []
         for member in page.items:
-            check = await self._check(member, by=rollout.created_by)
+            check = await self._check(member, rollout)
             begun.extend(() if check is None else (check,))
             id = "" if check is None else check[0].operation.id
             update.change_member(member, check=id)
@@ -133,15 +133,18 @@ class WaveChecks:
         operation = await self._store.find_operation(id)
         return operation is None or operation.status.ended
 
-    async def _check(self, member: Member, *, by: str) -> tuple[OperationState, Host] | None:
-        """A check of a host; None: the host is gone, or is in FAILED, where no operation may begin."""
+    async def _check(self, member: Member, rollout: Rollout) -> tuple[OperationState, Host] | None:
+        """A check of a host; None: the host is gone, out of reach, or in FAILED, where no operation may begin."""
         host = await self._host(member)
         if host is None or host.status.failure is not None:
+            return None
+        reach = rollout.spec.bound_to
+        if reach is not None and not reach.has(host):
             return None
         work = OperationRequest(host=host.name, kind=OperationKind.CHECK)
         # Units that had failed before the update are not its fault.
         operation = replace(
-            self._operations.new(work, by=by, rollout=self._id),
+            self._operations.new(work, by=rollout.created_by, rollout=self._id),
             facts=StepFacts(failed_units=await self._failed_before(member)),
         )
         now = self._clock.now()

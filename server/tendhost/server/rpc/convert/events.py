@@ -50,6 +50,12 @@ def event_message(event: Event) -> event_pb2.Event:
     )
 
 
+def _former_labels(labels: domain_events.FormerLabels | None) -> event_pb2.FormerLabels | None:
+    return (
+        None if labels is None else event_pb2.FormerLabels(groups=labels.groups, tags=labels.tags)
+    )
+
+
 def _state_changed(body: domain_events.StateChanged) -> event_pb2.StateChanged:
     return event_pb2.StateChanged(
         from_state=HOST_STATE[body.origin], to_state=HOST_STATE[body.to], cause=body.cause
@@ -94,12 +100,17 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     ),
     domain_events.HostUnregistered: (
         "host_unregistered",
-        lambda body: event_pb2.HostUnregistered(by=body.by),
+        lambda body: event_pb2.HostUnregistered(
+            by=body.by, former_labels=_former_labels(body.former_labels)
+        ),
     ),
     domain_events.HostReconfigured: (
         "host_reconfigured",
         lambda body: event_pb2.HostReconfigured(
-            fields=body.fields, by=body.by, changes=change_messages(body.changes)
+            fields=body.fields,
+            by=body.by,
+            changes=change_messages(body.changes),
+            former_labels=_former_labels(body.former_labels),
         ),
     ),
     domain_events.HostAcknowledged: (

@@ -43,6 +43,7 @@ from tendhost.server.rpc.convert.selections import (
 )
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import rollout_pb2 as pb
+from tendhost.v1.host_pb2 import HostFilter as HostFilterMessage
 
 SHOWN_WAVES = 1000
 """Of a plan."""
@@ -129,6 +130,11 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
     )
 
 
+def bound_to_message(spec: RolloutSpec) -> HostFilterMessage | None:
+    """The hosts that a rollout never reaches beyond, as clients see them."""
+    return None if spec.bound_to is None else filter_message(spec.bound_to.filter)
+
+
 def rollout_statuses(numbers: Iterable[int]) -> tuple[RolloutStatus, ...]:
     """Validated statuses."""
     return tuple(_STATUS_OF[number] for number in numbers)
@@ -163,6 +169,7 @@ def rollout_message(rollout: Rollout) -> pb.Rollout:
         held_up=rollout.held_up,
         notes=rollout.notes,
         reboots_left_count=rollout.reboots_left,
+        bound_to=bound_to_message(rollout.spec),
         opens_at=timestamp(rollout.opens_at if rollout.status is RolloutStatus.RUNNING else None),
     )
 
@@ -260,6 +267,7 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
         known_duration_count=plan.known_durations,
         warnings=plan.warnings,
         notes=plan.notes,
+        bound_to=bound_to_message(plan.spec),
     )
 
 

@@ -21,7 +21,12 @@ from tendhost.server.domain.schedules.schedule import (
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc.convert.changes import change_messages
 from tendhost.server.rpc.convert.common import duration, numbers, timestamp
-from tendhost.server.rpc.convert.rollouts import rollout_message, rollout_spec, spec_message
+from tendhost.server.rpc.convert.rollouts import (
+    bound_to_message,
+    rollout_message,
+    rollout_spec,
+    spec_message,
+)
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as pb
@@ -142,6 +147,7 @@ def schedule_message(view: ScheduleView) -> pb.Schedule:
         revision=schedule.revision,
         etag=schedule.etag,
         warnings=view.warnings,
+        bound_to=bound_to_message(schedule.spec.rollout),
     )
 
 

@@ -158,7 +158,8 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def ExplainHost(
         self, request: pb.ExplainHostRequest, context: Any
     ) -> pb.ExplainHostResponse:
-        return explanation_message(await self._engine.reports.explanation(request.name))
+        found = await self._engine.reports.explanation(request.name, caller().scope)
+        return explanation_message(found)
 
     async def GetCompliance(
         self, request: pb.GetComplianceRequest, context: Any

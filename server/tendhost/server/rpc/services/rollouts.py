@@ -1,11 +1,18 @@
 """RolloutService: rollouts are planned, started, steered and watched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.rollouts.rollout import Member, Rollout
+from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollouts.rollout_view import (
+    member_seen,
+    plan_seen,
+    reaches,
+    rollout_seen,
+)
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.reports import report_message
 from tendhost.server.rpc.convert.rollouts import (
@@ -17,8 +24,9 @@ from tendhost.server.rpc.convert.rollouts import (
     rollout_statuses,
     wave_message,
 )
-from tendhost.server.rpc.interceptor import call
+from tendhost.server.rpc.interceptor import call, caller
 from tendhost.server.rpc.paging import (
+    LARGEST_PAGE,
     fill,
     first_part,
     number,
@@ -26,12 +34,13 @@ from tendhost.server.rpc.paging import (
     position,
     token,
 )
+from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.protocols.rollouts import PlanStore, RolloutStore
-from tendhost.server.store.records import RolloutCursor, RolloutView
+from tendhost.server.store.records import Page, RolloutCursor, RolloutView, Unreadable
+from tendhost.v1 import rollout_pb2, rollout_service_pb2_grpc
 from tendhost.v1 import rollout_service_pb2 as pb
-from tendhost.v1 import rollout_service_pb2_grpc
 
 R = TypeVar("R", bound=Message)
 
@@ -47,8 +56,9 @@ class RolloutServiceStore(RolloutStore, PlanStore, Protocol):
 class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     """Manages rollouts."""
 
-    def __init__(self, engine: Engine, feed: EventFeed) -> None:
+    def __init__(self, engine: Engine, feed: EventFeed, scopes: Scopes) -> None:
         self._engine = engine
+        self._scopes = scopes
         self._store: RolloutServiceStore = engine.store
         self._feed = feed
 
@@ -57,10 +67,12 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     ) -> pb.PlanRolloutResponse:
         first = number(position(request, request.page_token), default=0)
         last = first + page_size(request.page_size)
+        hidden: frozenset[str] = frozenset()
         if request.plan_id:
             plan, part = await self._store.plan_page(request.plan_id, first=first, last=last)
+            hidden = await self._scopes.hidden_of_plan(request.plan_id, caller())
         else:
-            made = await self._engine.rollouts.plan(rollout_spec(request.spec))
+            made = await self._engine.rollouts.plan(self._spec(request.spec))
             plan, part = made.outline, made.whole.cut(first, last)
         # The client names the plan for further pages, so that all pages are of the same one.
         paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
@@ -68,8 +80,8 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         reached = first + len(shown)
         more = reached < plan.host_count + plan.excluded_count
         return pb.PlanRolloutResponse(
-            plan=plan_message(plan),
-            hosts=shown,
+            plan=plan_message(plan_seen(plan, hidden)),
+            hosts=[host for host in shown if host.host not in hidden],
             next_page_token=token(paged, str(reached)) if more else "",
         )
 
@@ -80,14 +92,24 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         rollouts = self._engine.rollouts
         if request.plan_id:
             return encode(await rollouts.start_planned(request.plan_id, call(encode)))
-        return encode(await rollouts.start(rollout_spec(request.spec), call(encode)))
+        return encode(await rollouts.start(self._spec(request.spec), call(encode)))
+
+    def _spec(self, message: rollout_pb2.RolloutSpec) -> RolloutSpec:
+        """The specification in a request, within the caller's scope."""
+        return replace(rollout_spec(message), bound_to=caller().scope)
+
+    async def _encoding(self, response: Callable[..., R], id: str) -> Callable[[Rollout], R]:
+        """Makes the response that carries the rollout with this id, as its caller sees it."""
+        return with_rollout(response, await self._scopes.hidden(id, caller()))
 
     async def GetRollout(
         self, request: pb.GetRolloutRequest, context: Any
     ) -> pb.GetRolloutResponse:
-        rollout = await self._store.rollout(request.id)
-        page = await self._store.members(
+        hidden = await self._scopes.hidden(request.id, caller())
+        rollout = rollout_seen(await self._store.rollout(request.id), hidden)
+        page = await self._members(
             request.id,
+            hidden,
             after=number(position(request, request.page_token), default=-1),
             limit=page_size(request.page_size),
         )
@@ -108,11 +130,23 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             waves=[wave_message(wave) for wave in waves],
         )
 
+    async def _members(
+        self, id: str, hidden: frozenset[str], *, after: int, limit: int
+    ) -> Page[Member]:
+        """Members from the position that follows `after` on, without hidden ones, as their caller sees them."""
+        found: list[Member | Unreadable] = []
+        while True:
+            page = await self._store.members(id, after=after, limit=limit)
+            found += _members_seen(page.rows, hidden)
+            if not page.more or len(found) >= limit:
+                return Page(rows=tuple(found[:limit]), more=page.more or len(found) > limit)
+            after = int(_position(page.rows[-1]))
+
     async def ListRollouts(
         self, request: pb.ListRolloutsRequest, context: Any
     ) -> pb.ListRolloutsResponse:
-        page = await self._store.rollouts(
-            statuses=rollout_statuses(request.statuses),
+        page = await self._rollouts(
+            rollout_statuses(request.statuses),
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
@@ -121,16 +155,38 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         )
         return pb.ListRolloutsResponse(rollouts=rollouts, next_page_token=following)
 
+    async def _rollouts(
+        self, statuses: Sequence[RolloutStatus], *, before: str, limit: int
+    ) -> Page[Rollout]:
+        """Rollouts that the caller sees, as it sees them."""
+        principal = caller()
+        if principal.scope is None:
+            return await self._store.rollouts(statuses=statuses, before=before, limit=limit)
+        found: list[Rollout] = []
+        while True:
+            page = await self._store.rollouts(statuses=statuses, before=before, limit=LARGEST_PAGE)
+            for row in page.rows:
+                if isinstance(row, Unreadable) or not reaches(principal.scope, row.spec):
+                    continue
+                if len(found) == limit:
+                    return Page(rows=tuple(found), more=True)
+                hidden = await self._scopes.hidden(row.id, principal)
+                found.append(rollout_seen(row, hidden))
+            if not page.more:
+                return Page(rows=tuple(found), more=False)
+            last = page.rows[-1]
+            before = last.position if isinstance(last, Unreadable) else last.id
+
     async def PauseRollout(
         self, request: pb.PauseRolloutRequest, context: Any
     ) -> pb.PauseRolloutResponse:
-        encode = with_rollout(pb.PauseRolloutResponse)
+        encode = await self._encoding(pb.PauseRolloutResponse, request.id)
         return encode(await self._engine.rollouts.pause(request.id, call(encode)))
 
     async def ResumeRollout(
         self, request: pb.ResumeRolloutRequest, context: Any
     ) -> pb.ResumeRolloutResponse:
-        encode = with_rollout(pb.ResumeRolloutResponse)
+        encode = await self._encoding(pb.ResumeRolloutResponse, request.id)
         resumed = await self._engine.rollouts.resume(
             request.id,
             call(encode),
@@ -142,32 +198,33 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def CancelRollout(
         self, request: pb.CancelRolloutRequest, context: Any
     ) -> pb.CancelRolloutResponse:
-        encode = with_rollout(pb.CancelRolloutResponse)
+        encode = await self._encoding(pb.CancelRolloutResponse, request.id)
         return encode(await self._engine.rollouts.cancel(request.id, call(encode)))
 
     async def ApproveWave(
         self, request: pb.ApproveWaveRequest, context: Any
     ) -> pb.ApproveWaveResponse:
-        encode = with_rollout(pb.ApproveWaveResponse)
+        encode = await self._encoding(pb.ApproveWaveResponse, request.id)
         wave = request.wave - 1
         return encode(await self._engine.rollouts.approve(request.id, wave, call(encode)))
 
     async def SkipRolloutHost(
         self, request: pb.SkipRolloutHostRequest, context: Any
     ) -> pb.SkipRolloutHostResponse:
-        encode = with_rollout(pb.SkipRolloutHostResponse)
+        encode = await self._encoding(pb.SkipRolloutHostResponse, request.id)
         return encode(await self._engine.rollouts.skip(request.id, request.host, call(encode)))
 
     async def RetryRollout(
         self, request: pb.RetryRolloutRequest, context: Any
     ) -> pb.RetryRolloutResponse:
-        encode = with_rollout(pb.RetryRolloutResponse)
+        encode = await self._encoding(pb.RetryRolloutResponse, request.id)
         return encode(await self._engine.rollouts.retry(request.id, call(encode)))
 
     async def GetRolloutReport(
         self, request: pb.GetRolloutReportRequest, context: Any
     ) -> pb.GetRolloutReportResponse:
-        return report_message(await self._engine.reports.report(request.id))
+        hidden = await self._scopes.hidden(request.id, caller())
+        return report_message(await self._engine.reports.report(request.id, hidden))
 
     # The generated type is that of a generator; this way a write can be given a deadline.
     async def WatchRollout(  # type: ignore[override]
@@ -180,7 +237,8 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
                     request.id, after=cursor, limit=VIEW_ROWS, size=VIEW_BYTES
                 )
                 if more or view.rollout.revision > sent:
-                    await send(context, _message(view))
+                    hidden = await self._scopes.hidden(request.id, caller())
+                    await send(context, _message(view, hidden))
                     cursor, sent, more = view.last, view.rollout.revision, view.more
                 if more:
                     continue
@@ -189,15 +247,32 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
                 await self._feed.wait_for_change(signal)
 
 
-def _message(view: RolloutView) -> pb.WatchRolloutResponse:
+def _message(view: RolloutView, hidden: frozenset[str]) -> pb.WatchRolloutResponse:
     return pb.WatchRolloutResponse(
-        rollout=rollout_message(view.rollout),
-        hosts=[member_message(member) for member in view.members],
+        rollout=rollout_message(rollout_seen(view.rollout, hidden)),
+        hosts=[member_message(member) for member in _members_seen(view.members, hidden)],
         waves=[wave_message(wave) for wave in view.waves],
         more=view.more,
     )
 
 
-def with_rollout(response: Callable[..., R]) -> Callable[[Rollout], R]:
-    """Makes the response that carries a rollout."""
-    return lambda rollout: response(rollout=rollout_message(rollout))
+def _members_seen(
+    rows: Iterable[Member | Unreadable], hidden: frozenset[str]
+) -> Iterator[Member | Unreadable]:
+    for row in rows:
+        if isinstance(row, Unreadable):
+            if row.key not in hidden:
+                yield row
+        elif row.host not in hidden:
+            yield member_seen(row, hidden)
+
+
+def _position(member: Member | Unreadable) -> str:
+    return member.position if isinstance(member, Unreadable) else str(member.position)
+
+
+def with_rollout(
+    response: Callable[..., R], hidden: frozenset[str] = frozenset()
+) -> Callable[[Rollout], R]:
+    """Makes the response that carries a rollout, without the names `hidden`."""
+    return lambda rollout: response(rollout=rollout_message(rollout_seen(rollout, hidden)))

@@ -73,6 +73,14 @@ class ScopeStore(Protocol):
         """Whether there is such an operation, on a host of the scope."""
         ...
 
+    async def hosts_within(self, scope: Scope, names: Collection[str]) -> frozenset[str]:
+        """Those of `names` that are hosts of the scope."""
+        ...
+
+    async def members_outside(self, scope: Scope, rollout: str) -> frozenset[str]:
+        """The hosts of a rollout that the scope does not have, or that are removed."""
+        ...
+
     async def scoped_host_count(self, scope: Scope) -> int:
         """Number of hosts in the scope."""
         ...

@@ -1,6 +1,6 @@
 """Reads of what is in the scope of a caller that is bound to hosts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.store.host_sql import add_scope
@@ -22,6 +22,27 @@ class ScopeReads(ReadConnections):
         where.add(f"{key} = {{}}", value)
         add_scope(where, scope, host)
         return self._one(f"SELECT 1 FROM {table} {where}", *where.values) is not None  # noqa: S608
+
+    async def hosts_within(self, scope: Scope, names: Collection[str]) -> frozenset[str]:
+        if not names:
+            return frozenset()
+        where = Where()
+        where.add_in("hosts.name", names)
+        add_scope(where, scope, "hosts.name")
+        text = f"SELECT hosts.name FROM hosts {where}"  # noqa: S608
+        found = await self._read(lambda database: database.execute(text, where.values).fetchall())
+        return frozenset(name for (name,) in found)
+
+    async def members_outside(self, scope: Scope, rollout: str) -> frozenset[str]:
+        inside = Where()
+        inside.add("members.rollout = {}", rollout)
+        add_scope(inside, scope, "members.host")
+        # Labels are those of registered hosts: who has left no label has left the fleet.
+        text = (
+            f"SELECT host FROM members WHERE rollout = ?1 EXCEPT SELECT host FROM members {inside}"  # noqa: S608
+        )
+        found = await self._read(lambda database: database.execute(text, inside.values).fetchall())
+        return frozenset(name for (name,) in found)
 
     async def scoped_host_count(self, scope: Scope) -> int:
         where = Where()
