@@ -1,5 +1,6 @@
 """Scopes: what a token may be bound to, and which hosts it then has."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -57,3 +58,39 @@ def test_scope__is_of_labels_only(asked: dict[str, Any], fields: list[str]):
 def test_scope__says_which_hosts_it_has():
     scope = scope_of(HostFilter(groups=("web", "db", "web"), all_tags=("prod",)))
     assert str(scope) == "groups web, db; all of the tags prod"
+
+
+EVERY_LABELS = [
+    tuple(label for label, held in zip("abc", chosen, strict=True) if held)
+    for chosen in itertools.product((False, True), repeat=3)
+]
+
+
+@given(SCOPES, SCOPES)
+def test_scope_within_another__has_no_host_that_the_other_has_not(some: Scope, other: Scope):
+    if some.within(other):
+        for groups, tags in itertools.product(EVERY_LABELS, EVERY_LABELS):
+            there = other.has_labels(groups=groups, tags=tags)
+            assert there or not some.has_labels(groups=groups, tags=tags)
+
+
+@given(SCOPES)
+def test_scope__is_within_itself_and_within_none(scope: Scope):
+    assert scope.within(scope)
+    assert scope.within(None)
+
+
+@pytest.mark.parametrize(
+    ("some", "other", "within"),
+    [
+        (Scope(groups=("a",)), Scope(groups=("a", "b")), True),
+        (Scope(groups=("a", "b")), Scope(groups=("a",)), False),
+        (Scope(groups=("a",), all_tags=("c",)), Scope(groups=("a",)), True),
+        (Scope(groups=("a",)), Scope(groups=("a",), all_tags=("c",)), False),
+        (Scope(all_tags=("a", "b")), Scope(any_tags=("b", "c")), True),
+        (Scope(any_tags=("a", "b")), Scope(any_tags=("b", "c")), False),
+        (Scope(all_tags=("a",)), Scope(groups=("a",)), False),
+    ],
+)
+def test_scope__is_within_one_that_asks_for_less(some: Scope, other: Scope, within: bool):
+    assert some.within(other) is within
