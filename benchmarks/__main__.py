@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import events, jobs, parsing, reads, rollouts, scale, sweep, watch_reads
+from benchmarks import access, events, jobs, parsing, reads, rollouts, scale, sweep, watch_reads
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
@@ -31,6 +31,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "jobs": jobs.measure,
     "parsing": parsing.measure,
     "rollouts": rollouts.measure,
+    "access": access.measure,
     "reads": joined(reads.measure, watch_reads.measure),
 }
 
