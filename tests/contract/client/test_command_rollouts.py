@@ -34,6 +34,7 @@ ROLLOUT_KEYS = [
     "notes",
     "reboots_left_count",
     "opens_at",
+    "bound_to",
     "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
@@ -160,6 +161,19 @@ def test_rollout_is_shown_with_its_hosts(tendhost, server):
     document = tendhost("rollout", "show", "ro1", "--output", "json").json
     assert list(document) == [*ROLLOUT_KEYS, "hosts"]
     assert [host["host"] for host in document["hosts"]] == ["a", "b"]
+
+
+def test_rollout__that_is_bound_to_hosts_is_shown_with_them(tendhost, server):
+    bound = rollout("COMPLETED", completed=2)
+    bound.bound_to.groups.extend(["web", "db"])
+    bound.bound_to.all_tags.append("prod")
+    server.answer("GetRollout", pb.GetRolloutResponse(rollout=bound))
+    words = (
+        "bound to hosts of group web or db; tag prod, as they are labelled when their turn comes"
+    )
+    assert words in tendhost("rollout", "show", "ro1").out.splitlines()
+    document = tendhost("rollout", "show", "ro1", "--output", "json").json
+    assert document["bound_to"]["groups"] == ["web", "db"]
 
 
 def test_rollouts_are_listed_up_to_the_limit(tendhost, server):
@@ -535,6 +549,7 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
                     event_pb2.FieldChange(path="tags", old="", new="a"),
                     event_pb2.FieldChange(path="policy.hooks.pre"),
                 ],
+                former_labels=event_pb2.FormerLabels(groups=["web"]),
             )
         },
         "tags: none → a; policy.hooks.pre by eve",
@@ -545,6 +560,7 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
                 {"path": "tags", "old": "", "new": "a"},
                 {"path": "policy.hooks.pre", "old": None, "new": None},
             ],
+            "former_labels": {"groups": ["web"], "tags": []},
         },
     ),
 }

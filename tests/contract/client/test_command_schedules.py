@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from tendhost.client import MissedRuns, RolloutSpec, RunOutcome, ScheduleSpec, ScheduleStatus
-from tendhost.v1 import rollout_pb2, schedule_pb2
+from tendhost.v1 import host_pb2, rollout_pb2, schedule_pb2
 from tendhost.v1 import schedule_service_pb2 as pb
 from tests.contract.client.messages import AT, rollout, schedule
 from tests.contract.client.mock_server import Refused
@@ -14,7 +14,7 @@ from tests.contract.client.mock_server import Refused
 SCHEDULE_KEYS = [
     *("spec", "status", "next_runs", "last_run", "last_rollout"),
     *("created_by", "created_at", "revision", "etag", "warnings"),
-    "incomplete",
+    *("bound_to", "incomplete"),
 ]
 SPEC_KEYS = [
     *("name", "cron", "rrule", "time_zone", "starts_at", "offset_days", "missed", "grace"),
@@ -103,6 +103,14 @@ def test_time_that_contradicts_itself__is_refused_with_its_option(
     assert (done.status, done.out) == (2, "")
     assert done.err.splitlines()[-1].startswith(f"error: {option}: ")
     assert words in done.err
+
+
+def test_schedule__that_is_bound_to_hosts_is_shown_with_them(tendhost, server):
+    bound = schedule(bound_to=host_pb2.HostFilter(groups=["web"]))
+    server.answer("GetSchedule", pb.GetScheduleResponse(schedule=bound))
+    assert "bound to hosts of group web" in " ".join(
+        tendhost("schedule", "show", "weekly").out.split()
+    )
 
 
 def test_schedule_has_the_defaults_that_are_documented(tendhost, server):

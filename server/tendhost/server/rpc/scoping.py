@@ -30,8 +30,6 @@ HOST_FIELD = "name"
 OPERATION_FIELD = "id"
 PLAN_FIELD = "plan_operation_id"
 """Of a request that also names an operation whose plan is to be carried out."""
-
-
 ROLLOUT_FIELD = "id"
 MEMBER_FIELD = "host"
 """Of a request about one host of a rollout."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 from tendhost.client import (
     Halt,
     HaltCause,
+    HostFilter,
     PlannedHost,
     Progress,
     Rollout,
@@ -16,6 +17,7 @@ from tendhost.client import (
 )
 from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
 from tendhost.client.cli.formatting import ago, at_time, counted, span
+from tendhost.client.cli.render.tokens import scope
 
 
 def rollouts(found: Sequence[Rollout]) -> None:
@@ -46,6 +48,7 @@ def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
     kind = " (dry run)" if found.spec.dry_run else ""
     say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {sentence(found)}")
     tell_situation(found)
+    _say_bound(found.bound_to)
     say_notes(found.notes)
     rows = (
         (m.host, str(m.wave), coloured(str(m.status)), m.operation_id, m.detail) for m in members
@@ -149,6 +152,11 @@ def _waits(found: Rollout) -> str:
     return f"wave {found.wave} waits for the windows of its {hosts}: {opens}"
 
 
+def _say_bound(bound_to: HostFilter | None) -> None:
+    if bound_to is not None:
+        say(f"bound to hosts of {scope(bound_to)}, as they are labelled when their turn comes")
+
+
 def say_notes(notes: Sequence[str]) -> None:
     """Print what the definition of a rollout means for its hosts."""
     for note in notes:
@@ -174,6 +182,7 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     )
     if made.not_selected_count:
         say(f"not selected: {counted(made.not_selected_count, 'host')}")
+    _say_bound(made.bound_to)
     stages = {wave.number: wave.stage for wave in made.waves}
     rows = (
         (str(host.wave), stages.get(host.wave, ""), host.host, host.detail)

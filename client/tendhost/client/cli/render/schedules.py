@@ -6,6 +6,7 @@ from tendhost.client import Schedule, ScheduledRun
 from tendhost.client.cli.console import Cell, coloured, draw, say, say_incomplete, show, table
 from tendhost.client.cli.formatting import ago, at_time, in_zone, local_time, span
 from tendhost.client.cli.render import rollouts as render_rollouts
+from tendhost.client.cli.render.tokens import scope
 
 
 def schedules(found: Sequence[Schedule]) -> None:
@@ -42,6 +43,8 @@ def schedule(found: Schedule) -> None:
     }
     if spec.starts_at is not None:
         lines["starts"] = local_time(spec.starts_at, spec.time_zone)
+    if found.bound_to is not None:
+        lines["bound to hosts of"] = scope(found.bound_to)
     lines["last run"] = _run(run, spec.time_zone) if run is not None else "none"
     if rollout is not None:
         lines["last rollout"] = (

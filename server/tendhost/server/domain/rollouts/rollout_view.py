@@ -53,7 +53,7 @@ def plan_seen(plan: PlanOutline, hidden: Collection[str]) -> PlanOutline:
 
 def text_seen(text: str, hidden: Collection[str]) -> str:
     """The text, or WITHHELD. A name may be a part of a word by chance: rather too little is told."""
-    return WITHHELD if any(name in text for name in hidden) else text
+    return WITHHELD if text and any(name in text for name in hidden) else text
 
 
 def _texts_seen(texts: tuple[str, ...], hidden: Collection[str]) -> tuple[str, ...]:
