@@ -164,7 +164,8 @@ class Daemon:
         return events
 
 
-def _encoded(key: Path) -> str:
+def encoded(key: Path) -> str:
+    """A private key as TENDHOST_SSH_KEY has it."""
     return base64.b64encode(key.read_bytes()).decode()
 
 
@@ -175,7 +176,7 @@ async def daemon(
     """A server with its database in `state`, and `key` for hosts that name none."""
     environment = dict(os.environ)
     if key is not None:
-        environment["TENDHOST_SSH_KEY"] = _encoded(key)
+        environment["TENDHOST_SSH_KEY"] = encoded(key)
     state.parent.mkdir(parents=True, exist_ok=True)
     log = state.with_suffix(".log")
     with log.open("ab") as stderr:

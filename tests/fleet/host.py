@@ -204,6 +204,13 @@ class Host(ComposeProjects):
         """A line ``NAME VERSION`` for each time that the post-install of a package of the lab ran."""
         return self.output("cat /var/log/tb-transactions 2>/dev/null || true").splitlines()
 
+    def in_network(self, *command: str) -> list[str]:
+        """The words that run a command of this machine with the host's network in place of its own."""
+        init_pid = self._init_pid()
+        if init_pid is None:
+            raise HostIsDown(self.name)
+        return ["nsenter", f"--target={init_pid}", "--net", "--", *command]
+
     # Its power
 
     def power_on(self) -> None:
