@@ -12,6 +12,7 @@ import pwd
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "restore":
         return _told(lambda: _restore(copy, database))
     if command == "audit":
-        return _told(lambda: _audit(audit, settings.state_dir, copy, key))
+        return _told(lambda: _audit(audit, settings, copy, key))
     if command == "tls":
         return _told(lambda: TLS_COMMANDS[tls](settings, names))
     try:
@@ -140,8 +141,8 @@ def _restore(file: Path, database: Path) -> str:
     return f"restored {file} of {created_at}, revision {done.copy.revision}{kept}"
 
 
-def _audit(command: str, state_dir: Path, file: Path | None, key: str) -> str:
-    database, signer = state_dir / DATABASE, state_dir / audit_export.KEY
+def _audit(command: str, settings: Settings, file: Path | None, key: str) -> str:
+    database, signer = settings.state_dir / DATABASE, settings.state_dir / audit_export.KEY
     if command == "show-key":
         return audit_export.public_key(signer)
     if command == "export" and file is not None:
@@ -152,7 +153,9 @@ def _audit(command: str, state_dir: Path, file: Path | None, key: str) -> str:
     else:
         found, what = audit_export.verify_export(file, expected_key=key), str(file)
         if database.exists():
-            audit_export.require_contained(database, found)
+            history = timedelta(days=settings.history_days)
+            now = SystemClock().now()
+            audit_export.require_contained(database, found, history=history, now=now)
     signed = f", signed with {found.public_key}" if found.public_key else ""
     return (
         f"{what}: records {found.start.number + 1} to {found.head.number} are as they were written{signed};"

@@ -3,16 +3,21 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tendhost.server import main
-from tendhost.server.domain.access.audit import AuditRecord
+from tendhost.server.clock import SystemClock
+from tendhost.server.domain.access.audit import FIRST_HASH, AuditRecord
 from tendhost.server.domain.access.principal import CredentialKind
+from tendhost.server.store.audit_chain import DROPPED
 from tendhost.server.store.audit_export import KEY, SIGNED
 from tendhost.server.store.sqlite import open_store
 from tests.contract.store.samples import A_DAY, NOW, change
@@ -66,7 +71,9 @@ def test_database__that_nobody_altered_is_verified(tendhostd):
     [
         ("UPDATE audit SET subject = 'web9' WHERE number = 3", "record 3 was altered"),
         ("UPDATE audit SET at = at + 1 WHERE number = 1", "record 1 was altered"),
-        ("UPDATE audit SET hash = '' WHERE number = 2", "record 2 was altered"),
+        ("UPDATE audit SET hash = '' WHERE number = 2", "record 2 has no hash"),
+        ("UPDATE audit SET hash = '' WHERE number = 1", "record 1 has no hash"),
+        ("UPDATE audit SET hash = '', subject = 'web9'", "record 1 has no hash"),
         ("UPDATE audit SET credential_kind = 'king' WHERE number = 2", "cannot be read"),
         ("DELETE FROM audit WHERE number = 2", "record 2 is missing"),
         ("DELETE FROM audit WHERE number = 1", "record 1 is missing"),
@@ -146,8 +153,9 @@ def test_database__whose_newest_records_were_removed_does_not_have_the_head_of_a
 
 
 async def test_pruned_database__and_exports_from_before_and_after_are_verified(
-    tendhostd, state: Path, tmp_path: Path
+    tendhostd, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    set_clock(monkeypatch, NOW + A_DAY * 5)
     tendhostd("export", tmp_path / "before")
     store = await open_store(state / main.DATABASE)
     await store.prune(
@@ -156,10 +164,106 @@ async def test_pruned_database__and_exports_from_before_and_after_are_verified(
     await store.aclose()
     assert "records 3 to 5 are" in tendhostd("verify")[1]
     assert tendhostd("export", tmp_path / "after")[0] == 0
+    monkeypatch.setenv("TENDHOST_HISTORY_DAYS", "3")
     for file in ("before", "after"):
         assert tendhostd("verify", tmp_path / file)[0] == 0
     execute(state, "DELETE FROM audit WHERE number = 3")
     assert "record 3 is missing" in tendhostd("verify")[1]
+
+
+# --- records that were removed as if they had been pruned -----------------------------------------
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    monkeypatch.setattr(SystemClock, "now", lambda _: now)
+
+
+def remove_beginning(state: Path, last: int) -> None:
+    """Remove records as pruning does: with the mark that says what the first one that is kept follows."""
+    with closing(sqlite3.connect(state / main.DATABASE)) as database:
+        (hash,) = database.execute("SELECT hash FROM audit WHERE number = ?", (last,)).fetchone()
+        mark = json.dumps({"number": last, "hash": hash})
+        database.execute("DELETE FROM audit WHERE number <= ?", (last,))
+        database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (DROPPED, mark))
+        database.commit()
+
+
+@pytest.mark.parametrize("last", range(1, RECORDS + 1))
+def test_database__whose_beginning_was_removed_before_its_time_is_refused_with_an_export(
+    tendhostd, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+):
+    export = tmp_path / "export"
+    tendhostd("export", export)
+    lines = export.read_text().splitlines()[1:-1]
+    of_sink = tmp_path / "audit.jsonl"
+    of_sink.write_text("\n".join(lines) + "\n")
+    remove_beginning(state, last)
+    assert tendhostd("verify")[0] == 0  # which the chain alone does not show
+    monkeypatch.setenv("TENDHOST_HISTORY_DAYS", "3")
+    set_clock(monkeypatch, NOW + A_DAY * (3 + last - 1))  # the last of them is 3 days old: kept yet
+    for file in (export, of_sink):
+        status, said = tendhostd("verify", file)
+        assert (status, f"record {last} of 2026-03-0{last} 12:00 UTC is gone" in said) == (
+            1,
+            True,
+        ), said
+        assert "history_days (3)" in said
+    set_clock(monkeypatch, NOW + A_DAY * (3 + last))  # all of them are older
+    assert [tendhostd("verify", file)[0] for file in (export, of_sink)] == [0, 0]
+
+
+def test_database__whose_mark_has_another_hash_is_refused(tendhostd, state: Path, tmp_path: Path):
+    tendhostd("export", tmp_path / "export")
+    mark = json.dumps({"number": RECORDS, "hash": "1" * 64})
+    execute(state, "DELETE FROM audit", f"INSERT INTO meta VALUES ('{DROPPED}', '{mark}')")
+    assert tendhostd("verify")[0] == 0
+    assert (
+        "record 5 is not the one that was exported" in tendhostd("verify", tmp_path / "export")[1]
+    )
+
+
+def text_of(documents: Sequence[object]) -> str:
+    return "".join(f"{json.dumps(document)}\n" for document in documents)
+
+
+def signed_export(state: Path, start: object, records: Sequence[Any], hash: str) -> str:
+    """An export of these records that is signed with the server's key."""
+    key = serialization.load_pem_private_key((state / KEY).read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    told = {"head": {"hash": hash, "number": RECORDS}, "start": start}
+    body = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+    last = {
+        "head": told["head"],
+        "public_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
+        "signature": base64.b64encode(key.sign(SIGNED + body)).decode(),
+    }
+    return text_of([{"start": start, "tendhost_audit": 1}, *records, last])
+
+
+def test_export__whose_beginning_was_removed_is_refused_with_the_database(
+    tendhostd, state: Path, tmp_path: Path
+):
+    file = tmp_path / "export"
+    tendhostd("export", file)
+    _, *records, _ = map(json.loads, file.read_text().splitlines())
+    start = {"hash": records[1]["hash"], "number": 2}
+    file.write_text(signed_export(state, start, records[2:], records[-1]["hash"]))
+    status, said = tendhostd("verify", file)
+    assert (status, "the export begins with record 3" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_export__with_a_record_without_a_hash_is_refused(
+    tendhostd, state: Path, tmp_path: Path, signed: bool
+):
+    file = tmp_path / "export"
+    tendhostd("export", file)
+    _, *records, _ = map(json.loads, file.read_text().splitlines())
+    bare = [record | {"hash": "", "former": FIRST_HASH, "subject": "web9"} for record in records]
+    start = {"hash": FIRST_HASH, "number": 0}
+    file.write_text(signed_export(state, start, bare, FIRST_HASH) if signed else text_of(bare))
+    status, said = tendhostd("verify", file)
+    assert (status, "record 1 has no hash" in said) == (1, True), said
 
 
 @pytest.mark.parametrize(

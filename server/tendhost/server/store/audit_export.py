@@ -5,9 +5,10 @@ import binascii
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tendhost.server.domain.access.audit import (
     Head,
     documents,
     json_of,
+    removed_early,
     verified,
 )
 from tendhost.server.store import audit_chain, sql
@@ -46,6 +48,8 @@ class Verified:
     head: Head
     public_key: str = ""
     """Of the signature of an export."""
+    entries: Sequence[AuditEntry] = ()
+    """The records of a file."""
 
 
 def verify_database(database: Path) -> Verified:
@@ -122,7 +126,7 @@ def verify_export(file: Path, *, expected_key: str = "") -> Verified:
         raise AuditFailed(
             f"{file}: it ends at record {end.number}, and was signed up to {head.number}"
         )
-    return Verified(start=start, head=head, public_key=last["public_key"])
+    return Verified(start=start, head=head, public_key=last["public_key"], entries=entries)
 
 
 def _verified_records(file: Path, documents: list[dict[str, Any]], *, signed: bool) -> Verified:
@@ -138,23 +142,38 @@ def _verified_records(file: Path, documents: list[dict[str, Any]], *, signed: bo
             raise AuditFailed(f"{file}: record {document['number']} is in it twice, and differs")
     start = Head(number=entries[0].number - 1, hash=documents[0]["former"])
     try:
-        return Verified(start=start, head=verified(entries, start))
+        return Verified(start=start, head=verified(entries, start), entries=entries)
     except ChainBroken as error:
         raise AuditFailed(f"{file}: {error}") from error
 
 
-def require_contained(database: Path, export: Verified) -> None:
-    """Raise AuditFailed if the database does not have the record that an export ends with: records were removed."""
+def require_contained(
+    database: Path, export: Verified, *, history: timedelta, now: datetime
+) -> None:
+    """Raise AuditFailed if records of a file are gone from the database, but for those that are older than `history`.
+
+    Nor may the database have records from before an export, which had everything that was kept.
+    """
     with closing(_opened(database)) as connection:
         found = _verified(connection)
-        if found.start.number > export.head.number:
-            return  # pruned since
         row = connection.execute(sql.AUDIT_HASH, (export.head.number,)).fetchone()
-        same = found.start == export.head if row is None else row[0] == export.head.hash
-        if not same:
-            raise AuditFailed(
-                f"{database}: record {export.head.number} is not the one that was exported, or is gone"
-            )
+    if export.public_key and found.start.number < export.start.number:
+        raise AuditFailed(
+            f"the export begins with record {export.start.number + 1}, and {database} with record"
+            f" {found.start.number + 1}: records were removed from the export"
+        )
+    early = removed_early(export.entries, found.start, history=history, now=now)
+    if early is not None:
+        raise AuditFailed(
+            f"{database}: record {early.number} of {early.record.at:%Y-%m-%d %H:%M} UTC is gone, and"
+            f" history_days ({history.days}) keeps it: somebody removed it, or history_days was less before. To"
+            " verify with another number, set TENDHOST_HISTORY_DAYS"
+        )
+    same = found.start == export.head if row is None else row[0] == export.head.hash
+    if not same and found.start.number <= export.head.number:
+        raise AuditFailed(
+            f"{database}: record {export.head.number} is not the one that was exported, or is gone"
+        )
 
 
 def _opened(database: Path) -> sqlite3.Connection:

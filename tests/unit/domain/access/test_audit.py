@@ -16,6 +16,7 @@ from tendhost.server.domain.access.audit import (
     Head,
     canonical,
     hash_of,
+    removed_early,
     verified,
 )
 from tendhost.server.domain.access.principal import CredentialKind
@@ -123,10 +124,26 @@ def test_chain__continues_from_what_was_dropped():
         verified(entries[2:], replace(dropped, hash=entries[0].hash))
 
 
-def test_records__of_a_version_without_a_chain_may_begin_it():
-    old = [AuditEntry(number=n, revision=0, record=RECORD, hash="") for n in (1, 2)]
+def test_records__without_a_hash_are_refused_wherever_they_are():
+    bare = [AuditEntry(number=n, revision=0, record=RECORD, hash="") for n in (1, 2)]
     chain = chained([RECORD] * 2, Head(number=2))
-    assert verified((*old, *chain), Head()) == Head(number=4, hash=chain[-1].hash)
-    later = AuditEntry(number=5, revision=0, record=RECORD, hash="")
-    with pytest.raises(ChainBroken, match="record 5"):
-        verified((*old, *chain, later), Head())
+    for entries in (bare, [*bare, *chain]):
+        with pytest.raises(ChainBroken, match="record 1 has no hash"):
+            verified(entries, Head())
+    with pytest.raises(ChainBroken, match="record 5 has no hash"):
+        verified((*chain, replace(bare[0], number=5)), Head(number=2))
+
+
+def test_records__that_are_gone_before_their_time_are_found():
+    day = timedelta(days=1)
+    entries = chained([replace(RECORD, at=RECORD.at + day * number) for number in range(5)])
+    entries[1] = replace(entries[1], record=replace(RECORD, at=RECORD.at + day * 99))
+
+    def found(start: int, now: timedelta) -> AuditEntry | None:
+        return removed_early(entries, Head(number=start), history=day * 3, now=RECORD.at + now)
+
+    assert found(0, day) is None
+    assert found(1, day) == entries[0]
+    assert found(2, day * 4) is None  # a clock that was wrong had dated the second one
+    assert found(5, day * 6) == entries[3]
+    assert found(5, day * 8) is None

@@ -126,10 +126,25 @@ def verified(entries: Iterable[AuditEntry], start: Head) -> Head:
             raise ChainBroken(
                 f"record {head.number + 1} is missing: record {entry.number} follows {head.number}"
             )
-        unchained = not entry.hash and head.hash == FIRST_HASH
-        if not unchained and entry.hash != hash_of(entry, head.hash):
+        if not entry.hash:
+            # Else whoever removes the hashes could write what he likes before the first one.
+            raise ChainBroken(
+                f"record {entry.number} has no hash: somebody removed it, or a version before 0.1.0 wrote the record"
+            )
+        if entry.hash != hash_of(entry, head.hash):
             raise ChainBroken(
                 f"record {entry.number} was altered, or a record before it was: its hash does not match"
             )
-        head = Head(number=entry.number, hash=entry.hash or FIRST_HASH)
+        head = Head(number=entry.number, hash=entry.hash)
     return head
+
+
+def removed_early(
+    entries: Iterable[AuditEntry], start: Head, *, history: timedelta, now: datetime
+) -> AuditEntry | None:
+    """The first record that is gone, for the chain continues from `start`, and that pruning would have kept.
+
+    Pruning drops what is older than `history`, and what a clock that was wrong had dated in the future.
+    """
+    gone = (entry for entry in entries if entry.number <= start.number)
+    return next((entry for entry in gone if now - history <= entry.record.at <= now), None)
