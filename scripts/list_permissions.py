@@ -4,28 +4,36 @@ import sys
 from pathlib import Path
 
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted
-from tendhost.server.rpc.permissions import PERMISSIONS, REACH, Reach
+from tendhost.server.rpc.permissions import PERMISSIONS, REACH, UNSCOPED, Reach
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "access.md"
 BEGIN, END = "<!-- begin of the generated table -->\n", "<!-- end of the generated table -->\n"
 
 
 def listing() -> str:
-    """The table of every method and every role."""
+    """The table of every method and every role, and why some are refused to bound callers."""
     roles = tuple(Role)
     lines = [
         f"| method | {' | '.join(roles)} | with a bound token |",
         f"| --- | {' | '.join('---' for _ in roles)} | --- |",
     ]
     for method, needs in PERMISSIONS.items():
-        name = method.removeprefix("/").removeprefix("tendhost.v1.").replace("/", ".")
         if needs is CallPermission.NOTHING:
             cells = ["everybody"] * (len(roles) + 1)
         else:
             cells = ["yes" if permitted(needs, {role}) else "" for role in roles]
             cells.append(_bound(method))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {_short(method)} | {' | '.join(cells)} |")
+    lines += ["", "| refused with a bound token | why |", "| --- | --- |"]
+    refused: dict[str, list[str]] = {}
+    for method, why in UNSCOPED.items():
+        refused.setdefault(why, []).append(_short(method))
+    lines += [f"| {', '.join(methods)} | {why} |" for why, methods in refused.items()]
     return "\n".join(lines) + "\n"
+
+
+def _short(method: str) -> str:
+    return method.removeprefix("/").removeprefix("tendhost.v1.").replace("/", ".")
 
 
 def _bound(method: str) -> str:

@@ -12,7 +12,7 @@ from tendhost.server.domain.access.roles import CallPermission
 from tendhost.server.domain.hosts.host import Duplicate, Failure, Problem
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationStatus
-from tendhost.server.rpc.permissions import PERMISSIONS, REACH, Reach
+from tendhost.server.rpc.permissions import PERMISSIONS, REACH, UNSCOPED, Reach
 from tendhost.server.store.records import Change
 from tendhost.v1 import access_service_pb2, host_pb2, operation_service_pb2, system_service_pb2
 from tendhost.v1 import host_service_pb2 as pb
@@ -60,8 +60,31 @@ async def test_methods__that_are_not_limited_to_hosts_are_refused_to_bound_calle
         assert refused is not may, method
 
 
-def test_table__has_no_method_that_does_not_exist():
-    assert set(REACH) <= set(PERMISSIONS)
+def test_tables__have_every_method_that_needs_a_permission_in_one_of_the_two():
+    assert not set(REACH) & set(UNSCOPED)
+    guarded = {m for m, needs in PERMISSIONS.items() if needs is not CallPermission.NOTHING}
+    assert set(REACH) | set(UNSCOPED) == guarded
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("SelectionService/ListSelections", "saved selections are shared by all callers"),
+        ("PolicyService/SetPolicy", "policies are for all hosts of a group"),
+        ("AccessService/CreateToken", "tokens and audit records are about all hosts"),
+        ("HostService/ReconfigureHost", "how they are labelled, and so which of them tokens"),
+    ],
+)
+async def test_refusal_of_a_bound_caller__says_why_and_what_to_ask_for(
+    fleet: Fleet, method: str, why: str
+):
+    refused = await refusal(fleet.call(f"/tendhost.v1.{method}"))
+    assert refused.text.startswith(
+        f"ci may not call {method.partition('/')[2]}: its token is bound to hosts (groups web), and "
+    )
+    assert why in refused.text
+    assert refused.text.endswith("a token that is bound to no hosts: tendhost token create")
+    assert refused.facts["why"] in refused.text
 
 
 def test_requests__name_hosts_and_operations_in_no_field_that_is_not_looked_at():

@@ -378,9 +378,10 @@ class CallNotScoped(RequestError):
     principal: str
     method: str
     scope: str
+    why: str
     template = (
-        "{principal} may not call {method}: its token is bound to hosts ({scope}), and this call concerns others, too;"
-        " use a token without a scope"
+        "{principal} may not call {method}: its token is bound to hosts ({scope}), and {why}; ask an admin for a token"
+        " that is bound to no hosts: tendhost token create"
     )
 
 

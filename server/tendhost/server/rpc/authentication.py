@@ -17,7 +17,7 @@ from tendhost.server.domain.request_errors import (
     CredentialMissing,
     PermissionMissing,
 )
-from tendhost.server.rpc.permissions import PERMISSIONS, REACH
+from tendhost.server.rpc.permissions import PERMISSIONS, REACH, UNSCOPED
 
 AUTHORIZATION_METADATA = "authorization"
 """RFC 6750: "Bearer ", and the token."""
@@ -74,6 +74,7 @@ class Authenticator:
                 principal=principal.name,
                 method=method.rpartition("/")[2],
                 scope=str(principal.scope),
+                why=UNSCOPED[method],
             )
         return principal
 

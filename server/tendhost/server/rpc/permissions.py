@@ -1,7 +1,8 @@
-"""What each method needs of its caller, in two tables.
+"""What each method needs of its caller, in tables.
 
 PERMISSIONS has the permission that it needs: a method that is not in it is refused to everybody. REACH says how the
-scope of a caller that is bound to hosts limits it: a method that is not in it is refused to every bound caller.
+scope of a caller that is bound to hosts limits it: a method that is not in it is refused to every bound caller, with
+the words that UNSCOPED has for it.
 """
 
 from collections.abc import Mapping
@@ -207,3 +208,41 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
 
 REACH: Mapping[str, Reach] = _by_full_name(_REACH)
 """By the full name of the method, as PERMISSIONS."""
+
+_UNSCOPED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "saved selections are shared by all callers and may name any host": {
+        "tendhost.v1.SelectionService": (
+            "CreateSelection",
+            "DeleteSelection",
+            "GetSelection",
+            "ListSelections",
+            "UpdateSelection",
+        ),
+    },
+    "policies are for all hosts of a group, or for the whole fleet": {
+        "tendhost.v1.PolicyService": (
+            "DeletePolicy",
+            "GetEffectivePolicy",
+            "GetPolicy",
+            "ListPolicies",
+            "SetPolicy",
+        ),
+    },
+    "tokens and audit records are about all hosts": {
+        "tendhost.v1.AccessService": (
+            "CreateToken",
+            "DeleteToken",
+            "ListAuditRecords",
+            "ListTokens",
+        ),
+    },
+    "it decides which hosts there are, how they are labelled, and so which of them tokens are bound to": {
+        "tendhost.v1.HostService": ("ReconfigureHost", "RegisterHost", "UnregisterHost"),
+    },
+    "it names the hosts behind a jump": {
+        "tendhost.v1.HostService": ("GetLoginFiles",),
+    },
+}
+
+UNSCOPED: Mapping[str, str] = _by_full_name(_UNSCOPED)
+"""Why each method that is in PERMISSIONS and not in REACH is refused to bound callers, by its full name."""
