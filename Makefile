@@ -61,6 +61,7 @@ types: dev ## check the types (mypy --strict)
 .PHONY: test
 test: dev packages ## run every test; FLEET=simulated does without real hosts
 	@! command -v go >/dev/null || scripts/grpcurl.sh || echo "grpcurl cannot be built: what needs it is skipped"
+	@! command -v go >/dev/null || scripts/go_example.sh || echo "examples/go cannot be built: what needs it is skipped"
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(if $(MEASURED),$(MEASURED) --cov-fail-under=0) $(PYTEST_ARGS)
 
 # Where nothing but our own code and Python's is at work, versions make no difference.
@@ -122,8 +123,9 @@ fresh: ## run make demo and make test on a bare Debian 12 and 13; SUITES=trixie,
 	@TARGETS="$(TARGETS)" PYTEST_ARGS="$(PYTEST_ARGS)" scripts/fresh.sh $(SUITES)
 
 .PHONY: tools
-tools: dev ## build grpcurl into .tools, for the tests that use it (needs Go)
+tools: dev ## build grpcurl and examples/go into .tools, for the tests that use them (needs Go)
 	@scripts/grpcurl.sh
+	@scripts/go_example.sh
 
 .PHONY: lock
 lock: .venv/.release ## pin what pyproject.toml asks for in deploy/*.txt, with hashes; UPGRADE=1 takes the newest
