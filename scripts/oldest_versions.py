@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("server", "notify")
+EXTRAS = ("server", "notify", "oidc")
 """What users install; development tools may be as new as they like."""
 
 

@@ -112,6 +112,47 @@ class ClientCertificateSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OidcIssuerSettings:
+    """One `[[oidc_issuer]]` of the file: an issuer of JWTs, and what its tokens are good for."""
+
+    name: str
+    """By which it is known in errors and audit records: letters, digits, ".", "_", "-"."""
+    issuer: str
+    """The claim `iss` of its tokens, to the letter."""
+    audience: tuple[str, ...]
+    """A token must be for one of them."""
+    jwks_url: str = ""
+    """The https address of its public keys. Either this or `jwks_file`."""
+    jwks_file: str = ""
+    """Path of its public keys, a JWK set."""
+    allow_http_on_loopback: bool = False
+    """Whether `jwks_url` may be an http address of this machine."""
+    algorithms: tuple[str, ...] = ()
+    """With which tokens may be signed; empty: with any that needs a private key."""
+    leeway: float = 30.0
+    """By how much the clocks may differ, 0 to 300."""
+    principal_claim: str = "sub"
+    """The claim with the caller's name."""
+    principal_prefix: str = "{name}+"
+    """Stands before the caller's name; {name} is the issuer's."""
+    roles_claim: str = "roles"
+    """The claim whose values give roles."""
+    viewer: tuple[str, ...] = ()
+    """The values that give this role."""
+    operator: tuple[str, ...] = ()
+    approver: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ()
+    groups_claim: str = ""
+    """The claim with the groups of hosts that callers are bound to; empty: none binds them."""
+    all_tags_claim: str = ""
+    """The claim with tags that a host must all have."""
+    any_tags_claim: str = ""
+    """The claim with tags of which a host must have one."""
+    unbound: tuple[str, ...] = ()
+    """The values of `roles_claim` whose callers are bound to no hosts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that an operator may set. Durations are in seconds."""
 
@@ -171,6 +212,8 @@ class Settings:
     """Who signs the certificates of hosts. In the file only."""
     client_certificate: tuple[ClientCertificateSettings, ...] = ()
     """The roles of clients with certificates. In the file only."""
+    oidc_issuer: tuple[OidcIssuerSettings, ...] = ()
+    """Issuers of JWTs that are credentials. In the file only."""
     wave_hook: tuple[WaveHookSettings, ...] = ()
     """What to run between waves. In the file only."""
     ssh_key: bytes | None = None
@@ -197,6 +240,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "timeout": (0.1, 86_400),
     "max_size": (65_536, 1_000_000_000_000),
     "keep": (1, 1_000),
+    "leeway": (0, 300),
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "log_level": ("debug", "info", "warning", "error"),
@@ -210,6 +254,7 @@ _TABLES: Mapping[str, type[Any]] = {
     "host_ca": HostCaSettings,
     "wave_hook": WaveHookSettings,
     "client_certificate": ClientCertificateSettings,
+    "oidc_issuer": OidcIssuerSettings,
 }
 _SECRET = ("url", "urls")
 WEB_URL = "an http or https URL"
@@ -360,6 +405,10 @@ def _value(owner: type[Any], name: str, value: Any, source: str) -> Any:
             shown = "…" if name in _SECRET else value
             raise SettingError(setting=source, value=shown, expected="text")
         return value if kind is str else Path(value).expanduser().absolute()
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise SettingError(setting=source, value=value, expected="true or false")
+        return value
     low, high = _BOUNDS[name]
     word = "whole number" if kind is int else "number of seconds"
     expected = f"a {word} from {low:g} to {high:g}"

@@ -30,6 +30,7 @@ from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
+from tendhost.server.oidc_settings import trusted_issuers
 from tendhost.server.outbound.apprise import NotDelivered
 from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.probes import NetworkProber
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         authorities = host_authorities(settings)
         listeners = listeners_of(settings)
         certificate_roles(settings)
+        trusted_issuers(settings)
     except ConfigurationError as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
@@ -207,6 +209,7 @@ async def _serve(
                 targets=targets,
                 sinks=sinks,
                 wave_hooks=hooks,
+                issuers=trusted_issuers(settings),
                 loop_monitor=monitor,
             ) as engine,
             serving(

@@ -1,12 +1,13 @@
 """A whole world for the engine: fake hosts, a fake clock, a real store, and engines that come and go."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from tendhost.server.domain.access.issuers import TrustedIssuer
 from tendhost.server.domain.events import Event, StateChanged
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.operations.operation import Operation, OperationKind
@@ -15,6 +16,7 @@ from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings,
 from tendhost.server.engine.operations.manager import OperationRequest
 from tendhost.server.engine.requests import MutationContext
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
+from tendhost.server.outbound.key_sets import KeySetSource
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_clock import FakeClock
@@ -72,7 +74,11 @@ class World:
 
     @asynccontextmanager
     async def running(
-        self, settings: EngineSettings | None = None, *, wave_hooks: WaveHooks = NO_WAVE_HOOKS
+        self,
+        settings: EngineSettings | None = None,
+        *,
+        wave_hooks: WaveHooks = NO_WAVE_HOOKS,
+        issuers: Sequence[tuple[TrustedIssuer, KeySetSource]] = (),
     ) -> AsyncIterator[Engine]:
         """An engine on the store; the next one finds what it left."""
         async with running_engine(
@@ -82,6 +88,7 @@ class World:
             clock=self.clock,
             settings=settings or EngineSettings(),
             wave_hooks=wave_hooks,
+            issuers=issuers,
         ) as engine:
             self._engine = engine
             try:

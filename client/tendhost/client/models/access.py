@@ -26,6 +26,8 @@ class CredentialKind(StrEnum):
     SOCKET = "socket"
     TOKEN = "token"  # noqa: S105  # the kind, no secret
     CERTIFICATE = "certificate"
+    JWT = "jwt"
+    """A JSON web token of an issuer that the server trusts."""
     UNRECOGNIZED = "unrecognized"
 
 
@@ -37,7 +39,7 @@ class Caller:
     """Name in events and in lists of approvers; empty: the caller has none."""
     credential_kind: CredentialKind
     credential_id: str
-    """Id of the token, or serial number of the certificate."""
+    """Id of the token, serial number of the certificate, or issuer and id of the JWT."""
     roles: tuple[Role, ...]
     address: str
     scope: HostFilter | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.access.issuers import TrustedIssuer
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.audit import AuditLog
 from tendhost.server.engine.audit_sinks import AuditSinks
@@ -20,6 +21,7 @@ from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.fleet.registry import Registry
 from tendhost.server.engine.fleet.reports import Reports
 from tendhost.server.engine.fleet.selections import Selections
+from tendhost.server.engine.issuers import Issuers
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifications import Notifier
 from tendhost.server.engine.operations.manager import Operations, OperationSettings
@@ -35,6 +37,7 @@ from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.tokens import Tokens
 from tendhost.server.outbound.apprise import NotificationSender
 from tendhost.server.outbound.audit_sink import AuditSink
+from tendhost.server.outbound.key_sets import KeySetSource
 from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
@@ -74,6 +77,7 @@ class Engine:
     policies: Policies
     pruner: Pruner
     tokens: Tokens
+    issuers: Issuers
     audit: AuditLog
     audit_sinks: AuditSinks
     store_watch: StoreWatch
@@ -92,6 +96,7 @@ async def running_engine(
     targets: Sequence[tuple[NotifyTarget, NotificationSender]] = (),
     sinks: Sequence[tuple[str, AuditSink]] = (),
     wave_hooks: WaveHooks = NO_WAVE_HOOKS,
+    issuers: Sequence[tuple[TrustedIssuer, KeySetSource]] = (),
     loop_monitor: LoopMonitor | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine that has taken up everything unfinished, and lets go of it when the context ends.
@@ -105,6 +110,7 @@ async def running_engine(
     tokens = Tokens(store=store, clock=clock)
     await tokens.load()
     audit = AuditLog(store=store, clock=clock)
+    trusted = Issuers(issuers, clock=clock)
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
@@ -147,6 +153,8 @@ async def running_engine(
         store_watch = StoreWatch(store=store, clock=clock)
         for keeper in (schedules, operations, policies, tokens, audit, store_watch):
             keeping.start(keeper.keep())
+        for keys in trusted.keys:
+            keeping.start(keys.keep())
         notifier = Notifier(targets, store=store, clock=clock)
         audit_sinks = AuditSinks(sinks, store=store, clock=clock)
         try:
@@ -164,6 +172,7 @@ async def running_engine(
                     reports=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     tokens=tokens,
+                    issuers=trusted,
                     audit=audit,
                     audit_sinks=audit_sinks,
                     store_watch=store_watch,
@@ -173,6 +182,7 @@ async def running_engine(
                 )
         finally:
             await keeping.cancel()
+            await trusted.close()
             await audit.close()
             await rollouts.stop()
             await operations.stop()

@@ -33,7 +33,7 @@ class MutationContext(Generic[T]):
     credential_kind: CredentialKind | None = None
     """None: the server itself is the caller."""
     credential: str = ""
-    """Id of the token, or serial number of the certificate."""
+    """Id of the token, serial number of the certificate, or issuer and id of the JWT."""
     address: str = ""
     method: str
     request_id: str = ""

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from tendhost.server.certificates import ClientNames, client_names
+from tendhost.server.domain.access.issuers import Identity
 from tendhost.server.domain.access.principal import CredentialKind, Principal
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted, roles_with
-from tendhost.server.domain.access.tokens import Token, TokenMalformed, id_of
+from tendhost.server.domain.access.tokens import PREFIX, Token, TokenMalformed, id_of
 from tendhost.server.domain.request_errors import (
     CallNotScoped,
     CredentialInvalid,
@@ -40,11 +41,24 @@ class TokenCheck(Protocol):
         ...
 
 
+class JwtCheck(Protocol):
+    """What recognises the JWTs of configured issuers."""
+
+    def recognises(self, text: str) -> bool:
+        """Whether `text` is meant as a JWT."""
+        ...
+
+    async def identity(self, text: str) -> Identity:
+        """Whom the JWT `text` stands for. Raises CredentialInvalid."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticator:
     """Names the principal of each call, and refuses what it may not call."""
 
     tokens: TokenCheck
+    issuers: JwtCheck
     socket_owner: str
     """The name of whoever runs the server, and with it owns its unix socket."""
     certificates: Mapping[str, frozenset[Role]]
@@ -52,7 +66,7 @@ class Authenticator:
     open_access: bool = False
     """Whether no credential is asked for: everybody who reaches the server is an admin."""
 
-    def admitted(self, method: str, context: Any) -> Principal:
+    async def admitted(self, method: str, context: Any) -> Principal:
         """The principal of a call of `method`.
 
         Raises CredentialMissing, CredentialInvalid, PermissionMissing where its roles do not permit the call
@@ -61,7 +75,7 @@ class Authenticator:
         permission = PERMISSIONS.get(method)
         if permission is CallPermission.NOTHING:
             return _nobody(context)
-        principal = self._principal(context)
+        principal = await self._principal(context)
         if permission is None or not permitted(permission, principal.roles):
             raise PermissionMissing(
                 principal=principal.name or principal.address,
@@ -84,23 +98,26 @@ class Authenticator:
             return nullcontext()
         return self.tokens.while_valid(principal.credential)
 
-    def known(self, context: Any) -> Principal:
+    async def known(self, context: Any) -> Principal:
         """What is known of the caller of a refused call, for the record; its name only if its credential is valid.
 
         Of a token that is refused it is the id, which the caller may have made up.
         """
         try:
-            return self._principal(context)
+            return await self._principal(context)
         except (CredentialMissing, CredentialInvalid):
             nobody, id = _nobody(context), _shown_id(context)
             return replace(nobody, kind=CredentialKind.TOKEN, credential=id) if id else nobody
 
-    def _principal(self, context: Any) -> Principal:
+    async def _principal(self, context: Any) -> Principal:
         metadata = context.invocation_metadata() or ()
         address = _address(context)
         given = _authorizations(metadata)
         if given:
-            token = self.tokens.recognised(_bearer(given))
+            text = _bearer(given)
+            if not text.startswith(f"{PREFIX}_") and self.issuers.recognises(text):
+                return _of_jwt(await self.issuers.identity(text), address)
+            token = self.tokens.recognised(text)
             return Principal(
                 name=token.principal,
                 kind=CredentialKind.TOKEN,
@@ -144,6 +161,17 @@ def _nobody(context: Any) -> Principal:
     """A caller of whom only the address is known, and who may do nothing."""
     return Principal(
         name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
+    )
+
+
+def _of_jwt(identity: Identity, address: str) -> Principal:
+    return Principal(
+        name=identity.name,
+        kind=CredentialKind.JWT,
+        credential=identity.credential,
+        roles=identity.roles,
+        scope=identity.scope,
+        address=address,
     )
 
 

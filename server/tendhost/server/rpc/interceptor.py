@@ -154,9 +154,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
     async def _admitted(self, method: str, context: Any) -> Principal:
         """See Authenticator.admitted; a refusal is recorded."""
         try:
-            return self._authenticator.admitted(method, context)
+            return await self._authenticator.admitted(method, context)
         except TendhostError as error:
-            known = self._authenticator.known(context)
+            known = await self._authenticator.known(context)
             await self._audit.refused(method, None, known, error)
             raise
 

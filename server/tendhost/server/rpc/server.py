@@ -103,6 +103,7 @@ async def serving(
     feed = EventFeed(engine.store)
     authenticator = Authenticator(
         tokens=engine.tokens,
+        issuers=engine.issuers,
         socket_owner=socket_owner,
         open_access=open_access,
         certificates=certificates,

@@ -31,7 +31,7 @@ class AuditRecord:
     credential_kind: CredentialKind | None = None
     """None: the server itself, as for a schedule, or a record of a version that did not store it."""
     credential: str = ""
-    """Id of the token, or serial number of the certificate."""
+    """Id of the token, serial number of the certificate, or issuer and id of the JWT."""
     address: str = ""
     """Where the call comes from, without the port; empty: from the server itself."""
     method: str

@@ -17,6 +17,8 @@ class CredentialKind(StrEnum):
     """By access to the server's unix socket, which only its owner and root have."""
     TOKEN = "token"  # noqa: S105  # the kind, no secret
     CERTIFICATE = "certificate"
+    JWT = "jwt"
+    """A JSON web token of a configured issuer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class Principal:
     """By which it is known in events, audit records and lists of approvers. Empty: it has no name."""
     kind: CredentialKind
     credential: str = ""
-    """Id of the token, or serial number of the certificate; empty for other kinds."""
+    """Id of the token, serial number of the certificate, or issuer and id of the JWT; empty for other kinds."""
     roles: frozenset[Role]
     scope: Scope | None = None
     """The hosts that it is bound to; None: it is bound to none, and sees all."""
