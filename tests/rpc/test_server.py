@@ -118,6 +118,7 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(
         pruner=SimpleNamespace(held_up=""),
         loop_monitor=monitor,
         store_watch=SimpleNamespace(problem=""),
+        certificates=SimpleNamespace(expiries=()),
     )
     monkeypatch.setattr(system, "caller", lambda: SimpleNamespace(scope=None))
     info = await system.SystemServicer(watched, open_access=False).GetServerInfo(

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from tendhost.client import Client, Connection, CredentialKind, HostFilter, Role, ServerUnreachable
+from tendhost.client import (
+    CertificateUse,
+    Client,
+    Connection,
+    CredentialKind,
+    HostFilter,
+    Role,
+    ServerUnreachable,
+)
 from tendhost.client.errors import InvalidRequest, Unauthenticated
 from tendhost.server.certificates import (
     CA,
@@ -18,16 +26,19 @@ from tendhost.server.certificates import (
     SERVER,
     SERVER_KEY,
     CertificateProblem,
+    expiry_of,
     info_of,
     issue_client,
     issue_server,
     make_authority,
 )
+from tendhost.server.config import Settings
 from tendhost.server.domain.access import roles as domain_roles
 from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.rpc import server
 from tendhost.server.rpc.tls import TlsFiles
+from tendhost.server.startup import expiries_reader
 from tests.unit.engine.world import World
 
 NOW = datetime.now(UTC)
@@ -78,6 +89,30 @@ async def test_tls__with_a_token(world: World, tmp_path: Path):
         assert (found.principal, found.credential_kind) == ("kim", CredentialKind.TOKEN)
         words = await refused({"server": at["tls"], "ca": str(tmp_path / CA)}, Unauthenticated)
         assert "no credential was given" in words
+
+
+async def test_info__shows_the_certificates_in_use(world: World, tmp_path: Path):
+    files = made(tmp_path)
+    listeners = [listener_of(f"unix:{tmp_path}/s.sock"), listener_of("mtls://127.0.0.1:0")]
+    settings = Settings(
+        listen=("mtls://127.0.0.1:0",),
+        tls_certificate=files.certificate,
+        tls_key=files.key,
+        tls_client_ca=files.client_ca,
+    )
+    async with (
+        world.running(read_expiries=expiries_reader(settings, listeners)) as engine,
+        server.serving(engine, listeners=listeners, tls=files, socket_owner="owner") as bound,
+        Client(Connection(server=bound[0])) as owner,
+    ):
+
+        async def read() -> bool:
+            return bool(engine.certificates.expiries)
+
+        await world.until(read)
+        own, ca = (await owner.info()).certificates
+    assert (own.use, own.file, own.problem) == (CertificateUse.SERVER, str(tmp_path / SERVER), "")
+    assert (ca.use, ca.expires_at) == (CertificateUse.CLIENT_CA, expiry_of(tmp_path / CA))
 
 
 async def test_client_certificate__names_its_principal(world: World, tmp_path: Path):

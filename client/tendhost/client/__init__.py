@@ -36,6 +36,8 @@ from tendhost.client.errors import (
 from tendhost.client.event_stream import EventStream
 from tendhost.client.models.access import AuditRecord, Caller, CredentialKind, NewToken, Role, Token
 from tendhost.client.models.events import (
+    CertificateExpiring,
+    CertificateUse,
     DuplicatesChanged,
     Event,
     EventBody,
@@ -179,7 +181,13 @@ from tendhost.client.models.schedules import (
     ScheduleStatus,
 )
 from tendhost.client.models.selections import HostFilter, Selection
-from tendhost.client.models.server import AuditSink, EventLoopLag, NotificationTarget, ServerInfo
+from tendhost.client.models.server import (
+    AuditSink,
+    EventLoopLag,
+    NotificationTarget,
+    ServerCertificate,
+    ServerInfo,
+)
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -190,6 +198,8 @@ __all__ = [
     "AuditSink",
     "AuthenticationRefused",
     "Caller",
+    "CertificateExpiring",
+    "CertificateUse",
     "CheckResult",
     "Client",
     "Compliance",
@@ -319,6 +329,7 @@ __all__ = [
     "Selection",
     "SelectionChange",
     "SelectionChanged",
+    "ServerCertificate",
     "ServerFailed",
     "ServerFault",
     "ServerInfo",

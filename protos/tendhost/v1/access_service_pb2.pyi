@@ -73,6 +73,8 @@ class _CredentialKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Creden
     """A token."""
     CREDENTIAL_KIND_CERTIFICATE: _CredentialKind.ValueType  # 4
     """A client certificate."""
+    CREDENTIAL_KIND_JWT: _CredentialKind.ValueType  # 5
+    """A JSON web token (JWT) of an issuer that the server is configured to trust."""
 
 class CredentialKind(_CredentialKind, metaclass=_CredentialKindEnumTypeWrapper):
     """Kind of the credential of a caller."""
@@ -87,6 +89,8 @@ CREDENTIAL_KIND_TOKEN: CredentialKind.ValueType  # 3
 """A token."""
 CREDENTIAL_KIND_CERTIFICATE: CredentialKind.ValueType  # 4
 """A client certificate."""
+CREDENTIAL_KIND_JWT: CredentialKind.ValueType  # 5
+"""A JSON web token (JWT) of an issuer that the server is configured to trust."""
 Global___CredentialKind: _TypeAlias = CredentialKind  # noqa: Y015
 
 @_typing.final
@@ -123,7 +127,9 @@ class GetCallerResponse(_message.Message):
     credential_kind: Global___CredentialKind.ValueType
     """Kind of the caller's credential."""
     credential_id: _builtins.str
-    """Id of the token, or serial number of the certificate. Empty: another kind of credential."""
+    """Id of the token, serial number of the certificate, or issuer and id of the JWT: "company/4f1c". Empty: another
+    kind of credential.
+    """
     address: _builtins.str
     """Address that the call comes from, without the port: "ipv4:192.0.2.7", "unix:"."""
     @_builtins.property
@@ -449,8 +455,8 @@ class AuditRecord(_message.Message):
     for several refusals, or an earlier version wrote it.
     """
     credential_id: _builtins.str
-    """Id of the token, or serial number of the certificate. Of a token that was refused the id that was shown.
-    Empty: another kind of credential.
+    """Id of the token, serial number of the certificate, or issuer and id of the JWT. Of a token that was refused the id
+    that was shown. Empty: another kind of credential.
     """
     address: _builtins.str
     """Address that the call came from, without the port. Empty: as for `credential_kind`."""

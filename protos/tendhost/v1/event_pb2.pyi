@@ -104,6 +104,30 @@ SELECTION_CHANGE_DELETED: SelectionChange.ValueType  # 3
 """The selection was deleted."""
 Global___SelectionChange: _TypeAlias = SelectionChange  # noqa: Y015
 
+class _CertificateUse:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CertificateUseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CertificateUse.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CERTIFICATE_USE_UNSPECIFIED: _CertificateUse.ValueType  # 0
+    """Never sent."""
+    CERTIFICATE_USE_SERVER: _CertificateUse.ValueType  # 1
+    """Certificate that the server shows to clients."""
+    CERTIFICATE_USE_CLIENT_CA: _CertificateUse.ValueType  # 2
+    """Certificate of the CA that client certificates are verified with."""
+
+class CertificateUse(_CertificateUse, metaclass=_CertificateUseEnumTypeWrapper):
+    """What the server uses a certificate for."""
+
+CERTIFICATE_USE_UNSPECIFIED: CertificateUse.ValueType  # 0
+"""Never sent."""
+CERTIFICATE_USE_SERVER: CertificateUse.ValueType  # 1
+"""Certificate that the server shows to clients."""
+CERTIFICATE_USE_CLIENT_CA: CertificateUse.ValueType  # 2
+"""Certificate of the CA that client certificates are verified with."""
+Global___CertificateUse: _TypeAlias = CertificateUse  # noqa: Y015
+
 @_typing.final
 class Event(_message.Message):
     """Numbered, stored fact about the fleet."""
@@ -131,6 +155,7 @@ class Event(_message.Message):
     SELECTION_CHANGED_FIELD_NUMBER: _builtins.int
     POLICY_CHANGED_FIELD_NUMBER: _builtins.int
     DUPLICATES_CHANGED_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_EXPIRING_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Number of the event, unique in the fleet and ascending without gaps."""
@@ -222,6 +247,12 @@ class Event(_message.Message):
         again do not report this.
         """
 
+    @_builtins.property
+    def certificate_expiring(self) -> Global___CertificateExpiring:
+        """A certificate of the server expires in 30 days, in 7 days, or has expired. Each of these is reported once for
+        each certificate.
+        """
+
     def __init__(
         self,
         *,
@@ -246,13 +277,14 @@ class Event(_message.Message):
         selection_changed: Global___SelectionChanged | None = ...,
         policy_changed: Global___PolicyChanged | None = ...,
         duplicates_changed: Global___DuplicatesChanged | None = ...,
+        certificate_expiring: Global___CertificateExpiring | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "duplicates_changed", b"duplicates_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "policy_changed", b"policy_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "certificate_expiring", b"certificate_expiring", "duplicates_changed", b"duplicates_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "policy_changed", b"policy_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "duplicates_changed", b"duplicates_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "policy_changed", b"policy_changed", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "certificate_expiring", b"certificate_expiring", "duplicates_changed", b"duplicates_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "policy_changed", b"policy_changed", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "policy_changed", "duplicates_changed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "policy_changed", "duplicates_changed", "certificate_expiring"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -832,3 +864,39 @@ class PolicyChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PolicyChanged: _TypeAlias = PolicyChanged  # noqa: Y015
+
+@_typing.final
+class CertificateExpiring(_message.Message):
+    """A certificate that the server uses for TLS expires soon, or has expired."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    use: Global___CertificateUse.ValueType
+    """What the server uses the certificate for."""
+    file: _builtins.str
+    """Path of the certificate on the server."""
+    message: _builtins.str
+    """When the certificate expires and what to do, for people."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the expiry."""
+
+    def __init__(
+        self,
+        *,
+        use: Global___CertificateUse.ValueType = ...,
+        file: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "file", b"file", "message", b"message", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateExpiring: _TypeAlias = CertificateExpiring  # noqa: Y015

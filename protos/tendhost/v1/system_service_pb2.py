@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tendhost.v1 import event_pb2 as tendhost_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tendhost/v1/system_service.proto\x12\x0btendhost.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xd4\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x17\n\x0foldest_revision\x18\x04 \x01(\x03\x12\x12\n\nhost_count\x18\x05 \x01(\x05\x12\x36\n\rnotifications\x18\x06 \x03(\x0b\x32\x1f.tendhost.v1.NotificationTarget\x12\x17\n\x0fpruning_problem\x18\x07 \x01(\t\x12\x31\n\x0e\x65vent_loop_lag\x18\x08 \x01(\x0b\x32\x19.tendhost.v1.EventLoopLag\x12\x15\n\rstore_problem\x18\t \x01(\t\x12\x13\n\x0bopen_access\x18\n \x01(\x08\x12+\n\x0b\x61udit_sinks\x18\x0b \x03(\x0b\x32\x16.tendhost.v1.AuditSink\"^\n\x0c\x45ventLoopLag\x12&\n\x03max\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf1\x01\n\x12NotificationTarget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0f\n\x07retried\x18\x03 \x01(\x03\x12\x13\n\x0bundelivered\x18\x04 \x01(\x03\x12\x0f\n\x07waiting\x18\x05 \x01(\x03\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12.\n\nproblem_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x01\n\tAuditSink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0f\n\x07retried\x18\x03 \x01(\x03\x12\x0e\n\x06missed\x18\x04 \x01(\x03\x12\x0f\n\x07waiting\x18\x05 \x01(\x03\x12\x0e\n\x06number\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12.\n\nproblem_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp2g\n\rSystemService\x12V\n\rGetServerInfo\x12!.tendhost.v1.GetServerInfoRequest\x1a\".tendhost.v1.GetServerInfoResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tendhost/v1/system_service.proto\x12\x0btendhost.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tendhost/v1/event.proto\"\x16\n\x14GetServerInfoRequest\"\x8a\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x17\n\x0foldest_revision\x18\x04 \x01(\x03\x12\x12\n\nhost_count\x18\x05 \x01(\x05\x12\x36\n\rnotifications\x18\x06 \x03(\x0b\x32\x1f.tendhost.v1.NotificationTarget\x12\x17\n\x0fpruning_problem\x18\x07 \x01(\t\x12\x31\n\x0e\x65vent_loop_lag\x18\x08 \x01(\x0b\x32\x19.tendhost.v1.EventLoopLag\x12\x15\n\rstore_problem\x18\t \x01(\t\x12\x13\n\x0bopen_access\x18\n \x01(\x08\x12+\n\x0b\x61udit_sinks\x18\x0b \x03(\x0b\x32\x16.tendhost.v1.AuditSink\x12\x34\n\x0c\x63\x65rtificates\x18\x0c \x03(\x0b\x32\x1e.tendhost.v1.ServerCertificate\"^\n\x0c\x45ventLoopLag\x12&\n\x03max\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf1\x01\n\x12NotificationTarget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0f\n\x07retried\x18\x03 \x01(\x03\x12\x13\n\x0bundelivered\x18\x04 \x01(\x03\x12\x0f\n\x07waiting\x18\x05 \x01(\x03\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12.\n\nproblem_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x01\n\tAuditSink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0f\n\x07retried\x18\x03 \x01(\x03\x12\x0e\n\x06missed\x18\x04 \x01(\x03\x12\x0f\n\x07waiting\x18\x05 \x01(\x03\x12\x0e\n\x06number\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12.\n\nproblem_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8c\x01\n\x11ServerCertificate\x12(\n\x03use\x18\x01 \x01(\x0e\x32\x1b.tendhost.v1.CertificateUse\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x04 \x01(\t2g\n\rSystemService\x12V\n\rGetServerInfo\x12!.tendhost.v1.GetServerInfoRequest\x1a\".tendhost.v1.GetServerInfoResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +35,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.system_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.tendhost.v1P\001Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\252\002\013Tendhost.V1'
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=114
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=136
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=139
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=479
-  _globals['_EVENTLOOPLAG']._serialized_start=481
-  _globals['_EVENTLOOPLAG']._serialized_end=575
-  _globals['_NOTIFICATIONTARGET']._serialized_start=578
-  _globals['_NOTIFICATIONTARGET']._serialized_end=819
-  _globals['_AUDITSINK']._serialized_start=822
-  _globals['_AUDITSINK']._serialized_end=1047
-  _globals['_SYSTEMSERVICE']._serialized_start=1049
-  _globals['_SYSTEMSERVICE']._serialized_end=1152
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=139
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=161
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=164
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=558
+  _globals['_EVENTLOOPLAG']._serialized_start=560
+  _globals['_EVENTLOOPLAG']._serialized_end=654
+  _globals['_NOTIFICATIONTARGET']._serialized_start=657
+  _globals['_NOTIFICATIONTARGET']._serialized_end=898
+  _globals['_AUDITSINK']._serialized_start=901
+  _globals['_AUDITSINK']._serialized_end=1126
+  _globals['_SERVERCERTIFICATE']._serialized_start=1129
+  _globals['_SERVERCERTIFICATE']._serialized_end=1269
+  _globals['_SYSTEMSERVICE']._serialized_start=1271
+  _globals['_SYSTEMSERVICE']._serialized_end=1374
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tendhost.v1 import event_pb2 as _event_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -54,6 +55,7 @@ class GetServerInfoResponse(_message.Message):
     STORE_PROBLEM_FIELD_NUMBER: _builtins.int
     OPEN_ACCESS_FIELD_NUMBER: _builtins.int
     AUDIT_SINKS_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of tendhost."""
     log_id: _builtins.str
@@ -86,6 +88,10 @@ class GetServerInfoResponse(_message.Message):
     def audit_sinks(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditSink]:
         """Configured sinks of the audit log, with their delivery status. Empty for a caller that is bound to hosts."""
 
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerCertificate]:
+        """Certificates that the server uses for TLS, as of the last hour. Empty: none is used, or the caller is bound to hosts."""
+
     def __init__(
         self,
         *,
@@ -100,10 +106,11 @@ class GetServerInfoResponse(_message.Message):
         store_problem: _builtins.str = ...,
         open_access: _builtins.bool = ...,
         audit_sinks: _abc.Iterable[Global___AuditSink] | None = ...,
+        certificates: _abc.Iterable[Global___ServerCertificate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_sinks", b"audit_sinks", "event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "open_access", b"open_access", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_sinks", b"audit_sinks", "certificates", b"certificates", "event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "open_access", b"open_access", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,3 +263,39 @@ class AuditSink(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditSink: _TypeAlias = AuditSink  # noqa: Y015
+
+@_typing.final
+class ServerCertificate(_message.Message):
+    """Certificate that the server uses for TLS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    use: _event_pb2.CertificateUse.ValueType
+    """What the server uses the certificate for."""
+    file: _builtins.str
+    """Path of the certificate on the server."""
+    problem: _builtins.str
+    """Why the certificate cannot be read. Empty: it can be read."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Time from which the certificate is not valid any more. Absent: the certificate cannot be read."""
+
+    def __init__(
+        self,
+        *,
+        use: _event_pb2.CertificateUse.ValueType = ...,
+        file: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "file", b"file", "problem", b"problem", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerCertificate: _TypeAlias = ServerCertificate  # noqa: Y015

@@ -133,6 +133,17 @@ def info_of(path: Path) -> CertificateInfo:
     )
 
 
+def expiry_of(path: Path) -> datetime:
+    """When the first of the certificates in `path` expires: with it, the chain is worth nothing. Raises
+    CertificateProblem."""
+    _certificate(path)
+    try:
+        found = x509.load_pem_x509_certificates(_read(path))
+    except ValueError as error:
+        raise CertificateProblem(path, f"it holds no certificate in PEM form ({error})") from error
+    return min(certificate.not_valid_after_utc for certificate in found)
+
+
 def require_pair(certificate: Path, key: Path) -> CertificateInfo:
     """Raise CertificateProblem unless the two belong together and nobody but the owner may read the key."""
     found = _certificate(certificate)
@@ -174,11 +185,16 @@ def _issue(
     if not (folder / CA).exists():
         raise CertificateProblem(folder / CA, "there is no CA; make one: tendhostd tls init NAME")
     authority, authority_key = _certificate(folder / CA), _key(folder / CA_KEY)
+    # What outlives its CA is refused by clients all the same, and nobody would know why.
+    lifetime = min(LEAF_DAYS, authority.not_valid_after_utc - now)
+    if lifetime <= timedelta():
+        problem = f"it expired at {authority.not_valid_after_utc:%Y-%m-%d}; move it and {CA_KEY} away, and give the new"
+        raise CertificateProblem(folder / CA, f"{problem} {CA} to every client")
     key = ec.generate_private_key(ec.SECP256R1())
     wanted = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])])
     alternatives = x509.SubjectAlternativeName(list(_general_names(names)))
     certificate = (
-        _builder(wanted, authority.subject, key.public_key(), now=now, lifetime=LEAF_DAYS)
+        _builder(wanted, authority.subject, key.public_key(), now=now, lifetime=lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(alternatives, critical=False)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)

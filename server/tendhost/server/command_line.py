@@ -67,19 +67,22 @@ def _add_tls(commands: Any) -> list[argparse.ArgumentParser]:
         dest="tls_command", metavar="COMMAND", title="commands", required=True
     )
     init = tls_commands.add_parser(
-        "init", help="make a private CA, unless there is one, and a server certificate"
+        "init",
+        help="make a private CA, unless there is one, and a server certificate, or renew the server certificate",
     )
     init.add_argument(
         "names",
-        nargs="+",
+        nargs="*",
         metavar="NAME",
-        help="name or IP address by which clients call the server",
+        help="name or IP address by which clients call the server (those of the certificate that is renewed)",
     )
     client = tls_commands.add_parser(
         "client", help="issue a client certificate, for mtls:// addresses"
     )
     client.add_argument("names", nargs=1, metavar="NAME", help="name of the client")
-    show = tls_commands.add_parser("show", help="show the certificates and when they expire")
+    show = tls_commands.add_parser(
+        "show", help="show the certificates and when they expire; exit status 1 if one has"
+    )
     return [tls, init, client, show]
 
 

@@ -42,6 +42,7 @@ from tendhost.server.startup import (
     audit_sinks,
     certificate_roles,
     engine_settings,
+    expiries_reader,
     host_authorities,
     listeners_of,
     notify_targets,
@@ -53,7 +54,7 @@ from tendhost.server.store import audit_export
 from tendhost.server.store.audit_export import AuditFailed
 from tendhost.server.store.backup import CopyFailed, back_up, restore
 from tendhost.server.store.sqlite import open_store
-from tendhost.server.tls_commands import TLS_COMMANDS
+from tendhost.server.tls_commands import TLS_COMMANDS, TlsAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "audit":
         return _told(lambda: _audit(audit, settings, copy, key))
     if command == "tls":
-        return _told(lambda: TLS_COMMANDS[tls](settings, names))
+        return _tls(lambda: TLS_COMMANDS[tls](settings, names))
     try:
         targets = notify_targets(settings)
         sinks = audit_sinks(settings, os.environ)
@@ -128,6 +129,17 @@ def _told(work: Callable[[], str]) -> int:
         print("tendhostd: interrupted; nothing was changed", file=sys.stderr)
         return 1
     return 0
+
+
+def _tls(work: Callable[[], TlsAnswer]) -> int:
+    """As _told, for commands whose answer may be bad news."""
+    answers: list[TlsAnswer] = []
+
+    def text() -> str:
+        answers.append(work())
+        return answers[0].text
+
+    return _told(text) or answers[0].exit_status
 
 
 def _back_up(database: Path, file: Path, *, force: bool) -> str:
@@ -210,6 +222,7 @@ async def _serve(
                 sinks=sinks,
                 wave_hooks=hooks,
                 issuers=trusted_issuers(settings),
+                read_expiries=expiries_reader(settings, listeners),
                 loop_monitor=monitor,
             ) as engine,
             serving(

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tendhost.server.audit_sink_settings import audit_sink, require_own_files
-from tendhost.server.certificates import CA, SERVER, SERVER_KEY
+from tendhost.server.certificates import (
+    CA,
+    SERVER,
+    SERVER_KEY,
+    CertificateProblem,
+    expiry_of,
+)
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
+from tendhost.server.domain.access.certificate_expiry import CertificateExpiry, CertificateUse
 from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.hosts.host_authorities import (
@@ -23,6 +30,7 @@ from tendhost.server.domain.notifications.templates import template
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveMoment
+from tendhost.server.engine.certificate_watch import ReadExpiries
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.retention import Retention
@@ -80,6 +88,28 @@ def tls_files(settings: Settings) -> TlsFiles | None:
         key=settings.tls_key or made / SERVER_KEY,
         client_ca=client_ca if settings.tls_client_ca or client_ca.exists() else None,
     )
+
+
+def expiries_reader(settings: Settings, listeners: Sequence[Listener]) -> ReadExpiries | None:
+    """Reads when the certificates expire that the addresses of `listeners` need; None: they need none."""
+    files, securities = tls_files(settings), {listener.security for listener in listeners}
+    used: list[tuple[CertificateUse, Path]] = []
+    if files is not None and securities & {Security.TLS, Security.MUTUAL_TLS}:
+        used.append((CertificateUse.SERVER, files.certificate))
+        if Security.MUTUAL_TLS in securities and files.client_ca is not None:
+            used.append((CertificateUse.CLIENT_CA, files.client_ca))
+
+    def read() -> Sequence[CertificateExpiry]:
+        return [_expiry(use, path) for use, path in used]
+
+    return read if used else None
+
+
+def _expiry(use: CertificateUse, path: Path) -> CertificateExpiry:
+    try:
+        return CertificateExpiry(use=use, file=str(path), expires_at=expiry_of(path))
+    except CertificateProblem as error:
+        return CertificateExpiry(use=use, file=str(path), problem=error.problem)
 
 
 def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:

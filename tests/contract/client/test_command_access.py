@@ -160,6 +160,41 @@ def test_info__says_when_nobody_needs_a_credential(tendhost, server):
     assert "no credential is needed" in tendhost("info").out
 
 
+def test_info__says_when_certificates_expire(tendhost, server):
+    from tendhost.v1 import event_pb2, system_service_pb2
+
+    certificate = system_service_pb2.ServerCertificate
+    own, ca = event_pb2.CERTIFICATE_USE_SERVER, event_pb2.CERTIFICATE_USE_CLIENT_CA
+    info = system_service_pb2.GetServerInfoResponse(
+        certificates=[
+            certificate(use=own, file="/tls/server.pem", expires_at=Timestamp(seconds=10**9)),
+            certificate(use=own, file="/tls/next.pem", expires_at=Timestamp(seconds=10**11)),
+            certificate(use=ca, file="/tls/ca.pem", problem="others may read it"),
+        ]
+    )
+    server.answer("GetServerInfo", info)
+    lines = tendhost("info").out.splitlines()[2:]
+    assert lines[0] == "certificate /tls/server.pem HAS EXPIRED (2001-09-09)"
+    assert lines[1].startswith("certificate /tls/next.pem expires in ")
+    assert lines[2] == "CA of client certificates /tls/ca.pem cannot be read: others may read it"
+    assert tendhost("info", "--output", "json").json["certificates"][2]["use"] == "client_ca"
+
+
+def test_whoami__names_the_issuer_of_a_jwt(tendhost, server):
+    server.answer(
+        "GetCaller",
+        pb.GetCallerResponse(
+            principal="company+kim",
+            credential_kind=pb.CREDENTIAL_KIND_JWT,
+            credential_id="company/4f1c",
+            roles=[pb.ROLE_VIEWER],
+        ),
+    )
+    shown = tendhost("whoami").out
+    assert "company+kim" in shown
+    assert "jwt company/4f1c" in shown
+
+
 def test_audit__lists_who_asked_for_what_with_which_result(tendhost, server):
     done = pb.AuditRecord(
         number=3,

@@ -359,6 +359,7 @@ def test_info_says_what_server_it_is(tendhost, server):
     assert list(document) == [
         *("version", "log_id", "revision", "oldest_revision", "host_count", "notifications"),
         *("audit_sinks", "pruning_problem", "store_problem", "open_access", "event_loop_lag"),
+        "certificates",
     ]
 
 

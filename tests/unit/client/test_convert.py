@@ -52,6 +52,7 @@ ENUMS = [
     (access_service_pb2.Role, client.Role),
     (access_service_pb2.CredentialKind, client.CredentialKind),
     (event_pb2.SelectionChange, client.SelectionChange),
+    (event_pb2.CertificateUse, client.CertificateUse),
     (policy_pb2.PolicySourceKind, client.PolicySourceKind),
 ]
 BODIES = {
@@ -71,6 +72,7 @@ BODIES = {
     "schedule_changed": client.ScheduleChanged,
     "selection_changed": client.SelectionChanged,
     "policy_changed": client.PolicyChanged,
+    "certificate_expiring": client.CertificateExpiring,
 }
 NEWER = 99
 """A number that no enumeration of the contract has."""
@@ -187,6 +189,7 @@ FIELDS = [
     (event_pb2.FieldChange, client.FieldChange, set(), set()),
     (event_pb2.HostReconfigured, client.HostReconfigured, set(), set()),
     (event_pb2.PolicyChanged, client.PolicyChanged, set(), set()),
+    (event_pb2.CertificateExpiring, client.CertificateExpiring, set(), set()),
     (host_pb2.HostFilter, client.HostFilter, set(), set()),
     (policy_pb2.GroupPolicy, client.GroupPolicy, set(), set()),
     (policy_pb2.FreezePeriod, client.FreezePeriod, set(), set()),

@@ -12,6 +12,7 @@ from tendhost.server.domain.events import Event, StateChanged
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout
+from tendhost.server.engine.certificate_watch import ReadExpiries
 from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations.manager import OperationRequest
 from tendhost.server.engine.requests import MutationContext
@@ -79,6 +80,7 @@ class World:
         *,
         wave_hooks: WaveHooks = NO_WAVE_HOOKS,
         issuers: Sequence[tuple[TrustedIssuer, KeySetSource]] = (),
+        read_expiries: ReadExpiries | None = None,
     ) -> AsyncIterator[Engine]:
         """An engine on the store; the next one finds what it left."""
         async with running_engine(
@@ -89,6 +91,7 @@ class World:
             settings=settings or EngineSettings(),
             wave_hooks=wave_hooks,
             issuers=issuers,
+            read_expiries=read_expiries,
         ) as engine:
             self._engine = engine
             try:

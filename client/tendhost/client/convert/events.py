@@ -8,7 +8,7 @@ from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.client.convert import schedules as convert_schedules
 from tendhost.client.convert import selections as convert_selections
 from tendhost.client.convert.changes import field_changes
-from tendhost.client.convert.enums import instant, span
+from tendhost.client.convert.enums import enum_names, instant, reading, span
 from tendhost.client.convert.hosts import duplicate, problem
 from tendhost.client.convert.operations import (
     operation_kind,
@@ -80,6 +80,20 @@ def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged
     )
 
 
+certificate_use = reading(
+    enum_names(events.CertificateUse, event_pb2.CertificateUse), events.CertificateUse.UNRECOGNIZED
+)
+
+
+def _certificate_expiring(message: event_pb2.CertificateExpiring) -> events.CertificateExpiring:
+    return events.CertificateExpiring(
+        use=certificate_use(message.use),
+        file=message.file,
+        expires_at=instant(message, "expires_at"),
+        message=message.message,
+    )
+
+
 _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "host_registered": lambda m: events.HostRegistered(
         by=m.by, host_key_fingerprint=m.host_key_fingerprint
@@ -110,4 +124,5 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "schedule_changed": convert_schedules.schedule_changed,
     "selection_changed": convert_selections.selection_changed,
     "policy_changed": convert_policies.policy_changed,
+    "certificate_expiring": _certificate_expiring,
 }

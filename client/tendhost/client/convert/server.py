@@ -1,7 +1,14 @@
 """Conversion of information about the server."""
 
 from tendhost.client.convert.enums import instant
-from tendhost.client.models.server import AuditSink, EventLoopLag, NotificationTarget, ServerInfo
+from tendhost.client.convert.events import certificate_use
+from tendhost.client.models.server import (
+    AuditSink,
+    EventLoopLag,
+    NotificationTarget,
+    ServerCertificate,
+    ServerInfo,
+)
 from tendhost.v1 import system_service_pb2
 
 
@@ -18,12 +25,22 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> ServerInfo
         pruning_problem=message.pruning_problem,
         store_problem=message.store_problem,
         open_access=message.open_access,
+        certificates=tuple(map(_certificate, message.certificates)),
         event_loop_lag=EventLoopLag(
             max=message.event_loop_lag.max.ToTimedelta(),
             p99=message.event_loop_lag.p99.ToTimedelta(),
         )
         if message.HasField("event_loop_lag")
         else None,
+    )
+
+
+def _certificate(message: system_service_pb2.ServerCertificate) -> ServerCertificate:
+    return ServerCertificate(
+        use=certificate_use(message.use),
+        file=message.file,
+        expires_at=instant(message, "expires_at"),
+        problem=message.problem,
     )
 
 

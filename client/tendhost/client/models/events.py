@@ -195,6 +195,27 @@ class PolicyChanged:
     changes: tuple[FieldChange, ...] = ()
 
 
+class CertificateUse(StrEnum):
+    """What the server uses a certificate for."""
+
+    SERVER = "server"
+    """The server shows it to clients."""
+    CLIENT_CA = "client_ca"
+    """It is the CA of the certificates of clients."""
+    UNRECOGNIZED = "unrecognized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateExpiring:
+    """A certificate that the server uses for TLS expires soon, or has expired; `message` says what to do."""
+
+    use: CertificateUse
+    file: str
+    """Path on the server."""
+    expires_at: datetime | None
+    message: str
+
+
 EventBody = (
     HostRegistered
     | HostUnregistered
@@ -212,6 +233,7 @@ EventBody = (
     | ScheduleChanged
     | SelectionChanged
     | PolicyChanged
+    | CertificateExpiring
     | Unrecognized
 )
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tendhost.client.models.events import CertificateUse
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationTarget:
@@ -52,6 +54,19 @@ class EventLoopLag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCertificate:
+    """Certificate that the server uses for TLS."""
+
+    use: CertificateUse
+    file: str
+    """Path on the server."""
+    expires_at: datetime | None
+    """None: the certificate cannot be read."""
+    problem: str = ""
+    """Why the certificate cannot be read; empty: it can be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
     """Version and condition of the server."""
 
@@ -70,3 +85,5 @@ class ServerInfo:
     """Whether whoever reaches the server may do everything, without a credential."""
     event_loop_lag: EventLoopLag | None = None
     """None: the lag is not measured."""
+    certificates: tuple[ServerCertificate, ...] = ()
+    """Certificates that the server uses for TLS, as of the last hour."""

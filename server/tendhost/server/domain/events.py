@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.access.certificate_expiry import CertificateUse
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.hosts.states import HostState
@@ -201,6 +202,17 @@ class PolicyChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateExpiring:
+    """A certificate that the server uses for TLS expires soon, or has expired."""
+
+    use: CertificateUse
+    file: str
+    expires_at: datetime
+    message: str
+    """When, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undecodable:
     """An event that is stored and cannot be read: it is damaged, or of a newer program. Never stored."""
 
@@ -225,6 +237,7 @@ EventBody = (
     | ScheduleChanged
     | SelectionChanged
     | PolicyChanged
+    | CertificateExpiring
 )
 
 

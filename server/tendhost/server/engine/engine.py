@@ -12,6 +12,7 @@ from tendhost.server.domain.access.issuers import TrustedIssuer
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.audit import AuditLog
 from tendhost.server.engine.audit_sinks import AuditSinks
+from tendhost.server.engine.certificate_watch import CertificateWatch, ReadExpiries
 from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.host_tests import HostTester
@@ -78,6 +79,7 @@ class Engine:
     pruner: Pruner
     tokens: Tokens
     issuers: Issuers
+    certificates: CertificateWatch
     audit: AuditLog
     audit_sinks: AuditSinks
     store_watch: StoreWatch
@@ -97,6 +99,7 @@ async def running_engine(
     sinks: Sequence[tuple[str, AuditSink]] = (),
     wave_hooks: WaveHooks = NO_WAVE_HOOKS,
     issuers: Sequence[tuple[TrustedIssuer, KeySetSource]] = (),
+    read_expiries: ReadExpiries | None = None,
     loop_monitor: LoopMonitor | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine that has taken up everything unfinished, and lets go of it when the context ends.
@@ -111,6 +114,7 @@ async def running_engine(
     await tokens.load()
     audit = AuditLog(store=store, clock=clock)
     trusted = Issuers(issuers, clock=clock)
+    certificates = CertificateWatch(store=store, clock=clock, read=read_expiries)
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
@@ -153,6 +157,7 @@ async def running_engine(
         store_watch = StoreWatch(store=store, clock=clock)
         for keeper in (schedules, operations, policies, tokens, audit, store_watch):
             keeping.start(keeper.keep())
+        keeping.start(certificates.keep())
         for keys in trusted.keys:
             keeping.start(keys.keep())
         notifier = Notifier(targets, store=store, clock=clock)
@@ -173,6 +178,7 @@ async def running_engine(
                     policies=policies,
                     tokens=tokens,
                     issuers=trusted,
+                    certificates=certificates,
                     audit=audit,
                     audit_sinks=audit_sinks,
                     store_watch=store_watch,

@@ -163,7 +163,9 @@ class Issuers:
         """Whom a JWT stands for. Raises CredentialInvalid, which never repeats the text."""
         try:
             if not self._by_issuer:
-                raise JwtRefused("the server's configuration has no [[oidc_issuer]]")
+                raise JwtRefused(
+                    "it does not begin with tend_, and the server's configuration has no [[oidc_issuer]] for JWTs"
+                )
             token = read(text)
             keys = self._by_issuer.get(token.issuer)
             if keys is None:

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.notices import (
+    OF_THE_SERVER,
     FollowedRollouts,
     Notice,
-    NoticeKind,
     NotificationCursor,
     noticed,
     pruned,
@@ -316,7 +316,7 @@ class NotificationWorker:
     async def _concerns(self, notice: Notice) -> bool:
         """Whether a notice is about a host that the target selects."""
         selection = self._target.selection
-        if selection is None or notice.kind is NoticeKind.EVENTS_PRUNED:
+        if selection is None or notice.kind in OF_THE_SERVER:
             return True
         if notice.host:
             host = await self._store.find_host(notice.host)

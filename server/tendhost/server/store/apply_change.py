@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
+from tendhost.server.domain.access.certificate_expiry import ToldExpiries
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.errors import MOST_NAMED
 from tendhost.server.domain.events import Event
@@ -44,6 +45,8 @@ PLAN_PART = 250
 """Hosts in a stored part of a plan: what is read and decoded for a page of it."""
 CLOCK_TRUST = "clock_trust"
 """The key in `meta` of what is known of the date."""
+TOLD_EXPIRIES = "told_expiries"
+"""The key in `meta` of which expiring certificates events have told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,9 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
     """Write what is kept of the change itself; the number of the audit record, 0: there is none."""
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
+    if change.told_expiries is not None:
+        text = rows.document(change.told_expiries)
+        database.execute(sql.SET_META, (TOLD_EXPIRIES, text))
     if change.request is not None:
         created_at = change.made_at
         _write_request(database, change.request, revision, created_at)
@@ -413,6 +419,12 @@ def clock_trust(database: sqlite3.Connection) -> ClockTrust | None:
     """See Store.clock_trust."""
     row = database.execute(sql.GET_META, (CLOCK_TRUST,)).fetchone()
     return rows.clock_trust_of(row[0]) if row else None
+
+
+def told_expiries(database: sqlite3.Connection) -> ToldExpiries | None:
+    """See Store.told_expiries."""
+    row = database.execute(sql.GET_META, (TOLD_EXPIRIES,)).fetchone()
+    return rows.told_expiries_of(row[0]) if row else None
 
 
 def save_clock_trust(database: sqlite3.Connection, trust: ClockTrust) -> None:

@@ -13,6 +13,7 @@ from tendhost.server.store.protocols.commits import CommitStore, ResponseStore
 from tendhost.server.store.protocols.events import EventLog, NotificationCursors
 from tendhost.server.store.protocols.hosts import FleetStore, HostStore, InventoryStore
 from tendhost.server.store.protocols.maintenance import (
+    CertificateStore,
     RestorationStore,
     RetentionStore,
     StoreHealth,
@@ -44,6 +45,7 @@ class Store(
     StoreHealth,
     RetentionStore,
     RestorationStore,
+    CertificateStore,
     Protocol,
 ):
     """What tendhost remembers. Every method raises StoreUnavailable where the database cannot be used."""

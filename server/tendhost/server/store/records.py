@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Generic, TypeVar, cast
 
 from tendhost.server.domain.access.audit import AuditRecord
+from tendhost.server.domain.access.certificate_expiry import ToldExpiries
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
@@ -145,6 +146,8 @@ class Change:
     audit: AuditRecord | None = None
     at: datetime | None = None
     """When it was made; None: when its first event was."""
+    told_expiries: ToldExpiries | None = None
+    """Replaces what was stored; None: it stays."""
     settles_restoration: bool = False
     """Whether `restored_from` is None once this is committed."""
 

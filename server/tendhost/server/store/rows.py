@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tendhost.server.domain import events
+from tendhost.server.domain.access.certificate_expiry import ToldExpiries
 from tendhost.server.domain.access.tokens import Token
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
@@ -42,6 +43,7 @@ _plan_part = Form(PlanPart, "part of a plan")
 _cursor = Form(NotificationCursor, "notification cursor")
 _token = Form(Token, "token")
 _clock_trust = Form(ClockTrust, "clock")
+_told_expiries = Form(ToldExpiries, "certificates")
 _inventory = Form(Inventory, "inventory")
 _pending = Form(Pending, "pending updates")
 
@@ -62,6 +64,7 @@ _KINDS: Mapping[str, type] = {
     "schedule_changed": events.ScheduleChanged,
     "selection_changed": events.SelectionChanged,
     "policy_changed": events.PolicyChanged,
+    "certificate_expiring": events.CertificateExpiring,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}
 _bodies: Mapping[str, Form[Any]] = {
@@ -81,6 +84,7 @@ _FORMS: Mapping[type, Form[Any]] = {
     Token: _token,
     NotificationCursor: _cursor,
     ClockTrust: _clock_trust,
+    ToldExpiries: _told_expiries,
     Inventory: _inventory,
     Pending: _pending,
 }
@@ -102,6 +106,7 @@ Stored = (
     | Token
     | NotificationCursor
     | ClockTrust
+    | ToldExpiries
 )
 
 
@@ -216,6 +221,11 @@ def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, s
 def clock_trust_of(text: str) -> ClockTrust:
     """What is stored of the date."""
     return decoded(_clock_trust, "clock record", text)
+
+
+def told_expiries_of(text: str) -> ToldExpiries:
+    """What is stored of the certificates that expire."""
+    return decoded(_told_expiries, "record of certificates", text)
 
 
 def notification_cursor_of(text: str) -> NotificationCursor:

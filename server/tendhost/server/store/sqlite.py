@@ -10,6 +10,7 @@ from typing import Any
 
 from tendhost.server.clock import wait_for
 from tendhost.server.domain.access.audit import AuditRecord, Head
+from tendhost.server.domain.access.certificate_expiry import ToldExpiries
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.notifications.notices import NotificationCursor
@@ -201,6 +202,10 @@ class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRe
 
     async def save_clock_trust(self, trust: ClockTrust) -> None:
         await self._writer.submit(lambda database: apply_change.save_clock_trust(database, trust))
+
+    async def told_expiries(self) -> ToldExpiries | None:
+        with self._errors_translated():
+            return apply_change.told_expiries(self._direct)
 
     async def restored_from(self) -> datetime | None:
         with self._errors_translated():

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain import events
+from tendhost.server.domain.access.certificate_expiry import CertificateUse
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, EventBody
 from tendhost.server.domain.hosts.host import (
@@ -85,6 +86,9 @@ BODIES: dict[type, EventBody] = {
     ),
     events.PolicyChanged: events.PolicyChanged(
         group="db", by="alex", deleted=True, changes=CHANGES
+    ),
+    events.CertificateExpiring: events.CertificateExpiring(
+        use=CertificateUse.CLIENT_CA, file="/etc/ca.pem", expires_at=NOW, message="words"
     ),
     events.ScheduleChanged: events.ScheduleChanged(
         schedule="nightly",

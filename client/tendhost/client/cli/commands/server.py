@@ -1,10 +1,17 @@
 """`tendhost info` and `version`."""
 
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
 
 import typer
 
-from tendhost.client import AuditSink, Client, NotificationTarget
+from tendhost.client import (
+    AuditSink,
+    CertificateUse,
+    Client,
+    NotificationTarget,
+    ServerCertificate,
+)
 from tendhost.client.cli.session import Session, print_line
 
 
@@ -40,12 +47,24 @@ def info(context: typer.Context) -> None:
                 print_line(
                     f"event loop delay in the last minute: at most {longest}, 99 % within {p99}"
                 )
+            for certificate in found.certificates:
+                print_line(_certificate(certificate))
             for target in found.notifications:
                 print_line(_target(target))
             for sink in found.audit_sinks:
                 print_line(_sink(sink))
 
     session.run(work)
+
+
+def _certificate(certificate: ServerCertificate) -> str:
+    whose = {CertificateUse.CLIENT_CA: "CA of client certificates"}
+    name = f"{whose.get(certificate.use, 'certificate')} {certificate.file}"
+    if certificate.expires_at is None:
+        return f"{name} cannot be read: {certificate.problem}"
+    left = certificate.expires_at - datetime.now(UTC)
+    when = f"expires in {left.days} days" if left > timedelta() else "HAS EXPIRED"
+    return f"{name} {when} ({certificate.expires_at:%Y-%m-%d})"
 
 
 def _target(target: NotificationTarget) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tendhost.client import (
+    CertificateExpiring,
     DuplicatesChanged,
     Event,
     FieldChange,
@@ -61,8 +62,8 @@ def summary(event: Event) -> str:
             words = f"by {by}" if by else ""
         case DuplicatesChanged(duplicate_of=duplicates):
             words = "; ".join(map(duplicate_words, duplicates)) or "no duplicates"
-        case HostDisconnected(reason=reason):
-            words = reason
+        case HostDisconnected(reason=said) | CertificateExpiring(message=said):
+            words = said
         case _:
             words = ""
     return clean(words)

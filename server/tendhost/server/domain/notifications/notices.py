@@ -10,7 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from tendhost.server.domain.events import Event, OperationChanged, RolloutChanged, StateChanged
+from tendhost.server.domain.events import (
+    CertificateExpiring,
+    Event,
+    OperationChanged,
+    RolloutChanged,
+    StateChanged,
+)
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
@@ -29,12 +35,18 @@ class NoticeKind(StrEnum):
     ROLLOUT_ENDED = "rollout_ended"
     HOST_FAILED = "host_failed"
     """An update or a reboot of a host has failed, or the host has entered FAILED for another reason."""
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    """A certificate of the server expires soon, or has expired. It is about no host: a target's groups and tags do
+    not matter."""
     EVENTS_PRUNED = "events_pruned"
     """Events were pruned before the target had them. Every target gets this notice."""
 
 
 CHOOSABLE = tuple(kind for kind in NoticeKind if kind is not NoticeKind.EVENTS_PRUNED)
 """The kinds that a target may choose from."""
+
+OF_THE_SERVER = frozenset({NoticeKind.EVENTS_PRUNED, NoticeKind.CERTIFICATE_EXPIRING})
+"""The kinds that are about no host and no rollout."""
 
 URGENT = frozenset(
     {NoticeKind.ROLLOUT_HALTED, NoticeKind.APPROVAL_WANTED, NoticeKind.ROLLOUT_HELD_UP}
@@ -135,6 +147,11 @@ def noticed(
             if not event.operation:
                 return following, (_host_failed(event, cause),)
             return replace(following, stranded=(*following.stranded, event.operation)), ()
+        case CertificateExpiring(message=message):
+            kind = NoticeKind.CERTIFICATE_EXPIRING
+            return following, (
+                Notice(kind=kind, at=event.at, revision=event.revision, message=message),
+            )
         case OperationChanged() as body if body.status.ended:
             return _of_operation(following, event, body)
         case _:

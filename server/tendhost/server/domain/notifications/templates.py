@@ -33,6 +33,7 @@ _URGENCY: Mapping[NoticeKind, Urgency] = {
     NoticeKind.APPROVAL_WANTED: Urgency.WARNING,
     NoticeKind.ROLLOUT_ENDED: Urgency.SUCCESS,
     NoticeKind.HOST_FAILED: Urgency.FAILURE,
+    NoticeKind.CERTIFICATE_EXPIRING: Urgency.WARNING,
     NoticeKind.EVENTS_PRUNED: Urgency.WARNING,
 }
 _ORDER = tuple(Urgency)
@@ -45,6 +46,7 @@ _TITLES: Mapping[NoticeKind, str] = {
     NoticeKind.APPROVAL_WANTED: "Rollout {rollout}: wave {next_wave} waits for approval",
     NoticeKind.ROLLOUT_ENDED: "Rollout {rollout} {status}",
     NoticeKind.HOST_FAILED: "{host} failed",
+    NoticeKind.CERTIFICATE_EXPIRING: "A certificate of the server expires",
     NoticeKind.EVENTS_PRUNED: "Events were pruned before they were sent",
 }
 _COUNTS = (
@@ -61,6 +63,7 @@ _BODIES: Mapping[NoticeKind, str] = {
     + ".",
     NoticeKind.ROLLOUT_ENDED: _COUNTS + ".",
     NoticeKind.HOST_FAILED: "{message}",
+    NoticeKind.CERTIFICATE_EXPIRING: "{message}",
     NoticeKind.EVENTS_PRUNED: "{message}.",
 }
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tendhost.server.domain import events as domain_events
+from tendhost.server.domain.access.certificate_expiry import CertificateUse
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import Event
 from tendhost.server.rpc.convert import rollouts as convert_rollouts
 from tendhost.server.rpc.convert import schedules as convert_schedules
 from tendhost.server.rpc.convert import selections as convert_selections
 from tendhost.server.rpc.convert.changes import change_messages
-from tendhost.server.rpc.convert.common import duration, problem_message, timestamp
+from tendhost.server.rpc.convert.common import duration, numbers, problem_message, timestamp
 from tendhost.server.rpc.convert.hosts import duplicate_message
 from tendhost.server.rpc.convert.operations import (
     OPERATION_KIND,
@@ -21,6 +22,8 @@ from tendhost.server.rpc.convert.operations import (
 from tendhost.server.rpc.convert.selections import HOST_STATE
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import event_pb2, operation_pb2
+
+CERTIFICATE_USE = numbers(CertificateUse, event_pb2.CertificateUse)
 
 
 def _unread_event(event: Event, why: str) -> event_pb2.Event:
@@ -151,6 +154,15 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
             by=body.by,
             deleted=body.deleted,
             changes=change_messages(body.changes),
+        ),
+    ),
+    domain_events.CertificateExpiring: (
+        "certificate_expiring",
+        lambda body: event_pb2.CertificateExpiring(
+            use=CERTIFICATE_USE[body.use],
+            file=body.file,
+            expires_at=timestamp(body.expires_at),
+            message=body.message,
         ),
     ),
 }

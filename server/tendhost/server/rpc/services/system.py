@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from tendhost.server.domain.access.certificate_expiry import CertificateExpiry
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.audit_sinks import SinkStatus
@@ -10,6 +11,7 @@ from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifications import DeliveryStatus
 from tendhost.server.rpc.convert.common import timestamp
+from tendhost.server.rpc.convert.events import CERTIFICATE_USE
 from tendhost.server.rpc.interceptor import caller
 from tendhost.server.store.protocols.access import ScopeStore
 from tendhost.server.store.protocols.events import EventLog
@@ -33,6 +35,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self._store: SystemServiceStore = engine.store
         self._notifier = engine.notifier
         self._audit_sinks = engine.audit_sinks
+        self._certificates = engine.certificates
         self._pruner = engine.pruner
         self._monitor = engine.loop_monitor
         self._store_watch = engine.store_watch
@@ -56,6 +59,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         if scope is None:  # notifications are of all hosts, and a problem may name some
             response.notifications.extend(map(_target, self._notifier.delivery_status))
             response.audit_sinks.extend(map(_sink, await self._audit_sinks.delivery_status()))
+            response.certificates.extend(map(_certificate, self._certificates.expiries))
         return response
 
     async def _count_hosts(self, scope: Scope | None) -> int:
@@ -74,6 +78,15 @@ def _lag(lag: LoopLag) -> pb.EventLoopLag:
     message.max.FromTimedelta(lag.longest)
     message.p99.FromTimedelta(lag.p99)
     return message
+
+
+def _certificate(found: CertificateExpiry) -> pb.ServerCertificate:
+    return pb.ServerCertificate(
+        use=CERTIFICATE_USE[found.use],
+        file=found.file,
+        expires_at=timestamp(found.expires_at),
+        problem=found.problem,
+    )
 
 
 def _target(status: DeliveryStatus) -> pb.NotificationTarget:

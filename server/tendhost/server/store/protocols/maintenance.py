@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from tendhost.server.domain.access.certificate_expiry import ToldExpiries
 from tendhost.server.domain.clock_trust import ClockTrust
 
 
@@ -48,6 +49,14 @@ class RetentionStore(Protocol):
 
     async def save_clock_trust(self, trust: ClockTrust) -> None:
         """Store what is known of the date."""
+        ...
+
+
+class CertificateStore(Protocol):
+    """What is remembered of the server's own certificates."""
+
+    async def told_expiries(self) -> ToldExpiries | None:
+        """Which expiring certificates events have told of, as commits stored it; None: nothing is stored yet."""
         ...
 
 

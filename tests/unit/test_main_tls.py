@@ -1,0 +1,128 @@
+"""`tendhostd tls …`: certificates that are made, renewed and shown, and what is watched of them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tendhost.server.certificates import (
+    CA,
+    CA_KEY,
+    SERVER,
+    SERVER_KEY,
+    expiry_of,
+    info_of,
+    issue_server,
+    make_authority,
+    require_pair,
+)
+from tendhost.server.config import Settings
+from tendhost.server.domain.access.certificate_expiry import CertificateUse
+from tendhost.server.main import main
+from tendhost.server.startup import expiries_reader, listeners_of
+
+NOW = datetime.now(UTC)
+"""The commands read the machine's clock."""
+
+
+def tls(folder: Path, *words: str) -> int:
+    return main(["--config", "/dev/null", "--state-dir", str(folder), "tls", *words])
+
+
+def test_init__without_names_renews_the_certificate_and_keeps_the_ca(tmp_path: Path, capsys):
+    folder = tmp_path / "tls"
+    assert tls(tmp_path, "init", "updates.example.org", "192.0.2.7") == 0
+    former = {name: (folder / name).read_bytes() for name in (CA, CA_KEY, SERVER, SERVER_KEY)}
+    assert tls(tmp_path, "init") == 0
+    assert "for updates.example.org, 192.0.2.7, which expires" in capsys.readouterr().out
+    changed = {name for name, raw in former.items() if (folder / name).read_bytes() != raw}
+    assert changed == {SERVER, SERVER_KEY}
+    assert require_pair(folder / SERVER, folder / SERVER_KEY).names == (
+        "updates.example.org",
+        "192.0.2.7",
+    )
+
+
+def test_init__with_names_renews_the_certificate_for_them(tmp_path: Path):
+    assert tls(tmp_path, "init", "a.example.org") == 0
+    assert tls(tmp_path, "init", "b.example.org") == 0
+    assert info_of(tmp_path / "tls" / SERVER).names == ("b.example.org",)
+
+
+def test_init__without_names_and_without_a_certificate_says_what_to_type(tmp_path: Path, capsys):
+    assert tls(tmp_path, "init") == 1
+    assert "there is none to renew; name the server: tendhostd tls init NAME" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "tls" / CA).exists()
+
+
+def test_init__of_an_expired_ca_changes_nothing(tmp_path: Path, capsys):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW - timedelta(days=3651))
+    issue_server(folder, ["a.example.org"], now=NOW - timedelta(days=400))
+    former = (folder / SERVER).read_bytes()
+    assert tls(tmp_path, "init") == 1
+    assert "ca.pem: it expired at" in capsys.readouterr().err
+    assert (folder / SERVER).read_bytes() == former
+
+
+def test_certificate__does_not_outlive_its_ca(tmp_path: Path):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW - timedelta(days=3600))
+    assert tls(tmp_path, "init", "a.example.org") == 0
+    assert expiry_of(folder / SERVER) == expiry_of(folder / CA)
+
+
+@pytest.mark.parametrize(
+    ("age", "status", "words"),
+    [(0, 0, "expires in 39"), (396, 0, "expires in 1 days"), (398, 1, "HAS EXPIRED")],
+)
+def test_show__has_an_exit_status(tmp_path: Path, capsys, age: int, status: int, words: str):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW - timedelta(days=age))
+    issue_server(folder, ["a.example.org"], now=NOW - timedelta(days=age) + timedelta(hours=1))
+    assert tls(tmp_path, "show") == status
+    shown = capsys.readouterr().out
+    assert words in shown.splitlines()[0]
+    assert "ca.pem" in shown
+
+
+def test_show__of_nothing_fails(tmp_path: Path, capsys):
+    assert tls(tmp_path, "show") == 1
+    assert "no certificate; make one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("listen", "uses"),
+    [
+        ((), []),
+        (("tls://127.0.0.1:0",), [CertificateUse.SERVER]),
+        (("mtls://127.0.0.1:0",), [CertificateUse.SERVER, CertificateUse.CLIENT_CA]),
+    ],
+)
+def test_watch__is_over_the_certificates_in_use(
+    tmp_path: Path, listen: tuple[str, ...], uses: list[CertificateUse]
+):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW)
+    issue_server(folder, ["localhost"], now=NOW)
+    settings = Settings(state_dir=tmp_path, listen=("127.0.0.1:0", *listen))
+    read = expiries_reader(settings, listeners_of(settings))
+    if not uses:
+        assert read is None
+        return
+    assert read is not None
+    assert [(found.use, found.expires_at) for found in read()] == [
+        (use, expiry_of(folder / {CertificateUse.SERVER: SERVER}.get(use, CA))) for use in uses
+    ]
+    (folder / SERVER).write_text("x")
+    assert "holds no certificate" in read()[0].problem
+
+
+def test_chain__expires_with_the_first_of_its_certificates(tmp_path: Path):
+    make_authority(tmp_path, now=NOW - timedelta(days=3600))
+    issue_server(tmp_path, ["localhost"], now=NOW - timedelta(days=1000))
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes((tmp_path / CA).read_bytes() + (tmp_path / SERVER).read_bytes())
+    assert expiry_of(chain) == expiry_of(tmp_path / SERVER)
