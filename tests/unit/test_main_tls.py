@@ -1,5 +1,8 @@
 """`tendhostd tls …`: certificates that are made, renewed and shown, and what is watched of them."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -126,3 +129,38 @@ def test_chain__expires_with_the_first_of_its_certificates(tmp_path: Path):
     chain = tmp_path / "chain.pem"
     chain.write_bytes((tmp_path / CA).read_bytes() + (tmp_path / SERVER).read_bytes())
     assert expiry_of(chain) == expiry_of(tmp_path / SERVER)
+
+
+PLAIN_CLIENT = """
+import asyncio, sys
+from pathlib import Path
+from tendhost.server.rpc.tls import TlsFiles
+import grpc
+
+async def main(folder):
+    server = grpc.aio.server()
+    files = TlsFiles(certificate=folder / "server.pem", key=folder / "server.key")
+    port = server.add_secure_port("127.0.0.1:0", files.credentials(clients=False))
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+    print(await reader.read())
+    writer.close()
+    await server.stop(0)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_client_in_plain_text__leaves_no_raw_lines_in_the_log(tmp_path: Path):
+    make_authority(tmp_path, now=NOW)
+    issue_server(tmp_path, ["localhost"], now=NOW)
+    environment = {k: v for k, v in os.environ.items() if k != "GRPC_VERBOSITY"}
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN_CLIENT, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("b''\n", "")
