@@ -60,6 +60,16 @@ def test_init__without_names_and_without_a_certificate_says_what_to_type(tmp_pat
     assert not (tmp_path / "tls" / CA).exists()
 
 
+def test_init__without_names_of_a_certificate_without_names_says_what_to_type(
+    tmp_path: Path, capsys
+):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW)
+    (folder / SERVER).write_bytes((folder / CA).read_bytes())
+    assert tls(tmp_path, "init") == 1
+    assert "it has no names; name the server: tendhostd tls init NAME" in capsys.readouterr().err
+
+
 def test_init__of_an_expired_ca_changes_nothing(tmp_path: Path, capsys):
     folder = tmp_path / "tls"
     make_authority(folder, now=NOW - timedelta(days=3651))

@@ -46,7 +46,12 @@ def _present_names(certificate: Path) -> Sequence[str]:
         raise CertificateProblem(
             certificate, "there is none to renew; name the server: tendhostd tls init NAME"
         )
-    return info_of(certificate).names
+    names = info_of(certificate).names
+    if not names:
+        raise CertificateProblem(
+            certificate, "it has no names; name the server: tendhostd tls init NAME"
+        )
+    return names
 
 
 def _tls_client(settings: Settings, names: Sequence[str]) -> TlsAnswer:
