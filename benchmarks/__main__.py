@@ -5,7 +5,18 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import access, events, jobs, parsing, reads, rollouts, scale, sweep, watch_reads
+from benchmarks import (
+    access,
+    events,
+    flood,
+    jobs,
+    parsing,
+    reads,
+    rollouts,
+    scale,
+    sweep,
+    watch_reads,
+)
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
@@ -33,6 +44,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "rollouts": rollouts.measure,
     "access": access.measure,
     "reads": joined(reads.measure, watch_reads.measure),
+    "flood": flood.measure,
 }
 
 

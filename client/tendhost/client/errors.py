@@ -100,6 +100,10 @@ class WatcherTooSlow(TendhostError):
     """The server ended a stream because the client did not read it."""
 
 
+class LimitReached(TendhostError):
+    """The caller, or the server as a whole, has reached one of its limits: try again later, or ask for less."""
+
+
 class NotImplementedByServer(TendhostError):
     """This server is older than the client and does not have the call."""
 
@@ -167,6 +171,11 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "CURSOR_COMPACTED": CursorLost,
     "CURSOR_UNKNOWN": CursorLost,
     "WATCHER_TOO_SLOW": WatcherTooSlow,
+    "TOO_MANY_CALLS": LimitReached,
+    "TOO_MANY_STREAMS": LimitReached,
+    "TOO_MANY_OPERATIONS": LimitReached,
+    "TOO_MANY_QUEUED": LimitReached,
+    "TOO_MANY_ROLLOUTS": LimitReached,
     "SERVER_STOPPING": ServerUnavailable,
     "STORE_UNAVAILABLE": ServerUnavailable,
     "INTERNAL": ServerFault,

@@ -6,13 +6,14 @@ import random
 import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import grpc
 from google.protobuf.message import Message
 
 from tendhost.client.connection import Connection
 from tendhost.client.errors import (
+    LimitReached,
     ServerUnavailable,
     ServerUnreachable,
     TendhostError,
@@ -25,6 +26,9 @@ CALL_SECONDS = 30.0
 """What a call may take, the registration of a host and long polls excepted."""
 PAUSES_SECONDS = (0.1, 0.4, 1.0)
 """Before each repetition of a call that no server answered."""
+LIMIT_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Before each repetition of a call that was refused because its caller makes too many: with the server's defaults, long
+enough for a thousand changes that are asked for at once."""
 LONGEST_PAUSE_SECONDS = 5.0
 """Between two tries of a wait or a watch."""
 
@@ -71,18 +75,24 @@ class Transport:
         *,
         seconds: float = CALL_SECONDS,
     ) -> R:
-        """Call `method`, and again where no server answered: every request may safely be repeated.
+        """Call `method`, and again where no server answered, or where the client has made too many calls.
 
-        Raises TendhostError.
+        Every request may safely be repeated. Raises TendhostError.
         """
-        for pause in (*PAUSES_SECONDS, None):
+        unanswered, limited = iter(PAUSES_SECONDS), iter(LIMIT_PAUSES_SECONDS)
+        while True:
             try:
                 return await method(request, timeout=seconds, metadata=self._metadata)
             except grpc.aio.AioRpcError as failed:
-                if pause is None or failed.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise error_of(failed, target=self.target) from failed
+                error = error_of(failed, target=self.target)
+                pause = None
+                if failed.code() is grpc.StatusCode.UNAVAILABLE:
+                    pause = next(unanswered, None)
+                elif error.reason == "TOO_MANY_CALLS":
+                    pause = _uneven(next(limited, None))
+                if pause is None:
+                    raise error from failed
             await sleep(pause)
-        raise AssertionError("the last try returns or raises")
 
     async def pages(
         self, method: Callable[..., Awaitable[R]], request: Any
@@ -132,7 +142,7 @@ class Transport:
 
 
 class Patience:
-    """How long to go on trying while no server can answer."""
+    """How long to go on trying while no server can answer, or the client has reached a limit."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -149,11 +159,10 @@ class Patience:
         now = asyncio.get_running_loop().time()
         if self._failing_since is None:
             self._failing_since = now
-        passing = isinstance(error, ServerUnreachable | ServerUnavailable)
+        passing = isinstance(error, ServerUnreachable | ServerUnavailable | LimitReached)
         if not passing or now - self._failing_since >= self._seconds:
             raise error
-        # Uneven, so that not all clients of a server come back at the same moment.
-        await sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311
+        await sleep(_uneven(self._pause))
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
 
@@ -167,6 +176,15 @@ class Connected:
         if self._opened is None:
             raise RuntimeError("the client is not open: use `async with Client(…) as tendhost:`")
         return self._opened
+
+
+@overload
+def _uneven(pause: float) -> float: ...
+@overload
+def _uneven(pause: float | None) -> float | None: ...
+def _uneven(pause: float | None) -> float | None:
+    """A pause of about this length, so that not all calls come back at the same moment."""
+    return None if pause is None else pause * random.uniform(0.7, 1.3)  # noqa: S311
 
 
 def _channel(connection: Connection, options: Sequence[tuple[str, Any]]) -> grpc.aio.Channel:

@@ -59,7 +59,8 @@ class EventServiceServicer(object):
 
         OUT_OF_RANGE with CURSOR_COMPACTED (the server has pruned those events) or CURSOR_UNKNOWN (the cursor
         belongs to another event log, or lies in the future): take a snapshot and continue from it.
-        RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the client accepted nothing for 30 s. UNAVAILABLE with
+        RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the client accepted nothing for 30 s; with TOO_MANY_STREAMS: the
+        caller has too many open streams. UNAVAILABLE with
         SERVER_STOPPING: the server stops; resume. NOT_FOUND (the saved selection of the filter),
         INVALID_ARGUMENT. UNAUTHENTICATED: the token was deleted, or has expired.
         """

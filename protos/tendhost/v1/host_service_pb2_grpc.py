@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class HostServiceStub(object):
     """Manages the registered hosts, and starts operations on single hosts.
+
+    As of every service, each call can fail with RESOURCE_EXHAUSTED (TOO_MANY_CALLS: the caller makes too many a
+    second) and a RetryInfo.
     """
 
     def __init__(self, channel):
@@ -139,6 +142,9 @@ class HostServiceStub(object):
 
 class HostServiceServicer(object):
     """Manages the registered hosts, and starts operations on single hosts.
+
+    As of every service, each call can fail with RESOURCE_EXHAUSTED (TOO_MANY_CALLS: the caller makes too many a
+    second) and a RetryInfo.
     """
 
     def RegisterHost(self, request, context):
@@ -241,7 +247,8 @@ class HostServiceServicer(object):
 
     def StartQuery(self, request, context):
         """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
-        a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+        a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,7 +256,8 @@ class HostServiceServicer(object):
 
     def StartUpdate(self, request, context):
         """Starts an UPDATE, which queries the host, upgrades it, reboots it if needed and allowed, and verifies it.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,7 +265,8 @@ class HostServiceServicer(object):
 
     def StartReboot(self, request, context):
         """Starts a REBOOT, which reboots the host, always or only if required, and waits until it answers again.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,7 +274,8 @@ class HostServiceServicer(object):
 
     def StartCheck(self, request, context):
         """Starts a CHECK, which runs the host's health checks and changes nothing. NOT_FOUND, FAILED_PRECONDITION
-        (the host is in FAILED), ABORTED (the host is busy).
+        (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,7 +284,7 @@ class HostServiceServicer(object):
     def RetryHost(self, request, context):
         """Takes a host out of FAILED and starts the failed operation again: an UPDATE from the failed step where
         that is sound, so that nothing is applied twice; otherwise from the beginning. NOT_FOUND,
-        FAILED_PRECONDITION (the host is not in FAILED).
+        FAILED_PRECONDITION (the host is not in FAILED), RESOURCE_EXHAUSTED (too many unfinished operations).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -416,6 +426,9 @@ def add_HostServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class HostService(object):
     """Manages the registered hosts, and starts operations on single hosts.
+
+    As of every service, each call can fail with RESOURCE_EXHAUSTED (TOO_MANY_CALLS: the caller makes too many a
+    second) and a RetryInfo.
     """
 
     @staticmethod

@@ -13,7 +13,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HostServiceStub:
-    """Manages the registered hosts, and starts operations on single hosts."""
+    """Manages the registered hosts, and starts operations on single hosts.
+
+    As of every service, each call can fail with RESOURCE_EXHAUSTED (TOO_MANY_CALLS: the caller makes too many a
+    second) and a RetryInfo.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RegisterHostRequest, _host_service_pb2.RegisterHostResponse]
@@ -64,24 +68,28 @@ class HostServiceStub:
     """
     StartQuery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartQueryRequest, _host_service_pb2.StartQueryResponse]
     """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
-    a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+    a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+    RESOURCE_EXHAUSTED (too many unfinished or queued operations).
     """
     StartUpdate: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartUpdateRequest, _host_service_pb2.StartUpdateResponse]
     """Starts an UPDATE, which queries the host, upgrades it, reboots it if needed and allowed, and verifies it.
-    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+    RESOURCE_EXHAUSTED (too many unfinished or queued operations).
     """
     StartReboot: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartRebootRequest, _host_service_pb2.StartRebootResponse]
     """Starts a REBOOT, which reboots the host, always or only if required, and waits until it answers again.
-    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+    RESOURCE_EXHAUSTED (too many unfinished or queued operations).
     """
     StartCheck: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartCheckRequest, _host_service_pb2.StartCheckResponse]
     """Starts a CHECK, which runs the host's health checks and changes nothing. NOT_FOUND, FAILED_PRECONDITION
-    (the host is in FAILED), ABORTED (the host is busy).
+    (the host is in FAILED), ABORTED (the host is busy),
+    RESOURCE_EXHAUSTED (too many unfinished or queued operations).
     """
     RetryHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RetryHostRequest, _host_service_pb2.RetryHostResponse]
     """Takes a host out of FAILED and starts the failed operation again: an UPDATE from the failed step where
     that is sound, so that nothing is applied twice; otherwise from the beginning. NOT_FOUND,
-    FAILED_PRECONDITION (the host is not in FAILED).
+    FAILED_PRECONDITION (the host is not in FAILED), RESOURCE_EXHAUSTED (too many unfinished operations).
     """
     AcknowledgeHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.AcknowledgeHostRequest, _host_service_pb2.AcknowledgeHostResponse]
     """Records that a person has seen a host's failure. The host stays in FAILED. NOT_FOUND, FAILED_PRECONDITION
@@ -95,7 +103,11 @@ class HostServiceStub:
     """
 
 class HostServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Manages the registered hosts, and starts operations on single hosts."""
+    """Manages the registered hosts, and starts operations on single hosts.
+
+    As of every service, each call can fail with RESOURCE_EXHAUSTED (TOO_MANY_CALLS: the caller makes too many a
+    second) and a RetryInfo.
+    """
 
     @_abc_1.abstractmethod
     def RegisterHost(
@@ -222,7 +234,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.StartQueryRequest, _abc.Awaitable[_host_service_pb2.StartQueryResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartQueryResponse]:
         """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
-        a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+        a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
 
     @_abc_1.abstractmethod
@@ -232,7 +245,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.StartUpdateRequest, _abc.Awaitable[_host_service_pb2.StartUpdateResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartUpdateResponse]:
         """Starts an UPDATE, which queries the host, upgrades it, reboots it if needed and allowed, and verifies it.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
 
     @_abc_1.abstractmethod
@@ -242,7 +256,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.StartRebootRequest, _abc.Awaitable[_host_service_pb2.StartRebootResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartRebootResponse]:
         """Starts a REBOOT, which reboots the host, always or only if required, and waits until it answers again.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
 
     @_abc_1.abstractmethod
@@ -252,7 +267,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.StartCheckRequest, _abc.Awaitable[_host_service_pb2.StartCheckResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartCheckResponse]:
         """Starts a CHECK, which runs the host's health checks and changes nothing. NOT_FOUND, FAILED_PRECONDITION
-        (the host is in FAILED), ABORTED (the host is busy).
+        (the host is in FAILED), ABORTED (the host is busy),
+        RESOURCE_EXHAUSTED (too many unfinished or queued operations).
         """
 
     @_abc_1.abstractmethod
@@ -263,7 +279,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_host_service_pb2.RetryHostResponse]:
         """Takes a host out of FAILED and starts the failed operation again: an UPDATE from the failed step where
         that is sound, so that nothing is applied twice; otherwise from the beginning. NOT_FOUND,
-        FAILED_PRECONDITION (the host is not in FAILED).
+        FAILED_PRECONDITION (the host is not in FAILED), RESOURCE_EXHAUSTED (too many unfinished operations).
         """
 
     @_abc_1.abstractmethod

@@ -112,7 +112,8 @@ class RolloutServiceServicer(object):
 
     def StartRollout(self, request, context):
         """Starts a rollout. FAILED_PRECONDITION (no host matches; the fleet has changed since the plan),
-        INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter).
+        INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter), RESOURCE_EXHAUSTED (too many
+        unfinished rollouts).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,7 +179,8 @@ class RolloutServiceServicer(object):
         In a rollout that has not ended, the hosts join its current wave; the rollout continues, unless it is paused
         or has halted for another cause than its failures. For an ended rollout, the server starts a new one.
         NOT_FOUND, FAILED_PRECONDITION (no host has failed; none of the failed hosts of an ended rollout is
-        registered any longer; the rollout was cancelled or has expired, and operations of it still run).
+        registered any longer; the rollout was cancelled or has expired, and operations of it still run),
+        RESOURCE_EXHAUSTED (the rollout has ended, and there are too many unfinished rollouts).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

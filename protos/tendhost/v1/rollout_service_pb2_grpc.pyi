@@ -23,7 +23,8 @@ class RolloutServiceStub:
     """
     StartRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.StartRolloutRequest, _rollout_service_pb2.StartRolloutResponse]
     """Starts a rollout. FAILED_PRECONDITION (no host matches; the fleet has changed since the plan),
-    INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter).
+    INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter), RESOURCE_EXHAUSTED (too many
+    unfinished rollouts).
     """
     GetRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutRequest, _rollout_service_pb2.GetRolloutResponse]
     """Returns one rollout with a page of its hosts. NOT_FOUND."""
@@ -55,7 +56,8 @@ class RolloutServiceStub:
     In a rollout that has not ended, the hosts join its current wave; the rollout continues, unless it is paused
     or has halted for another cause than its failures. For an ended rollout, the server starts a new one.
     NOT_FOUND, FAILED_PRECONDITION (no host has failed; none of the failed hosts of an ended rollout is
-    registered any longer; the rollout was cancelled or has expired, and operations of it still run).
+    registered any longer; the rollout was cancelled or has expired, and operations of it still run),
+    RESOURCE_EXHAUSTED (the rollout has ended, and there are too many unfinished rollouts).
     """
     GetRolloutReport: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutReportRequest, _rollout_service_pb2.GetRolloutReportResponse]
     """Returns a report on a rollout, complete or so far. NOT_FOUND."""
@@ -85,7 +87,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_rollout_service_pb2.StartRolloutRequest, _abc.Awaitable[_rollout_service_pb2.StartRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.StartRolloutResponse]:
         """Starts a rollout. FAILED_PRECONDITION (no host matches; the fleet has changed since the plan),
-        INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter).
+        INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter), RESOURCE_EXHAUSTED (too many
+        unfinished rollouts).
         """
 
     @_abc_1.abstractmethod
@@ -165,7 +168,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         In a rollout that has not ended, the hosts join its current wave; the rollout continues, unless it is paused
         or has halted for another cause than its failures. For an ended rollout, the server starts a new one.
         NOT_FOUND, FAILED_PRECONDITION (no host has failed; none of the failed hosts of an ended rollout is
-        registered any longer; the rollout was cancelled or has expired, and operations of it still run).
+        registered any longer; the rollout was cancelled or has expired, and operations of it still run),
+        RESOURCE_EXHAUSTED (the rollout has ended, and there are too many unfinished rollouts).
         """
 
     @_abc_1.abstractmethod

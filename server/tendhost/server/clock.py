@@ -37,6 +37,11 @@ class SystemClock:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
 
 
+def loop_nanoseconds() -> int:
+    """CPU time of this thread so far: what its work costs, however busy the machine is."""
+    return time.thread_time_ns()
+
+
 async def wait_for(event: Awaitable[object], *, timeout: timedelta) -> None:
     """Return once `event` has happened, or `timeout` of real time has passed, when it is cancelled."""
     with suppress(TimeoutError):

@@ -204,6 +204,18 @@ class Settings:
     """How many events are kept at most, 1000 to 1000000000."""
     held_up_after: float = 3600.0
     """People are told of a rollout that a disruption budget has held up for so long, 60 to 604800."""
+    calls_per_second: int = 250
+    """Calls of one principal, 1 to 100000; one that takes long counts as several."""
+    mutations_per_second: int = 50
+    """Calls of one principal that change something or ask a host, 1 to 100000."""
+    streams_per_principal: int = 64
+    """Open streams of one principal, 1 to 100000."""
+    operations_in_flight: int = 10_000
+    """Unfinished operations that users may start, 1 to 1000000; those that are queued or of a rollout do not count."""
+    queued_per_host: int = 16
+    """Operations that users may queue for one host, 1 to 1000."""
+    unfinished_rollouts: int = 1_000
+    """Rollouts that run, wait, are paused or are halted, 1 to 100000."""
     notify: tuple[NotifySettings, ...] = ()
     """Whom to tell of what happens. In the file only."""
     audit_sink: tuple[AuditSinkSettings, ...] = ()
@@ -232,6 +244,12 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "gone_timeout": (1, 86_400),
     "operation_timeout": (1, 604_800),
     "operation_log_limit": (65_536, 1_073_741_824),
+    "calls_per_second": (1, 100_000),
+    "mutations_per_second": (1, 100_000),
+    "streams_per_principal": (1, 100_000),
+    "operations_in_flight": (1, 1_000_000),
+    "queued_per_host": (1, 1_000),
+    "unfinished_rollouts": (1, 100_000),
     "attempts": (1, 100),
     "history_days": (1, 36_500),
     "history_events": (1_000, 1_000_000_000),

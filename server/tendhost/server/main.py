@@ -40,6 +40,7 @@ from tendhost.server.startup import (
     Sinks,
     Targets,
     audit_sinks,
+    call_limits,
     certificate_roles,
     engine_settings,
     expiries_reader,
@@ -232,6 +233,7 @@ async def _serve(
                 socket_owner=_own_name(),
                 open_access=settings.auth == "none",
                 certificates=certificate_roles(settings),
+                limits=call_limits(settings),
             ) as addresses,
         ):
             _calm_the_collector()

@@ -15,6 +15,7 @@ from tendhost.server.certificates import (
     expiry_of,
 )
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
+from tendhost.server.domain.access.call_limits import CallLimits
 from tendhost.server.domain.access.certificate_expiry import CertificateExpiry, CertificateUse
 from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
 from tendhost.server.domain.access.roles import Role
@@ -127,6 +128,17 @@ def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
     return found
 
 
+def call_limits(settings: Settings) -> CallLimits:
+    """What one principal may ask of the server."""
+    default = CallLimits()
+    return replace(
+        default,
+        calls=replace(default.calls, per_second=settings.calls_per_second),
+        mutations=replace(default.mutations, per_second=settings.mutations_per_second),
+        streams=settings.streams_per_principal,
+    )
+
+
 def notify_targets(settings: Settings) -> Targets:
     """The configured targets of notifications, each with the way to it. Raises ConfigurationError."""
     return [(_target(table), AppriseSender(table.name, table.urls)) for table in settings.notify]
@@ -197,6 +209,8 @@ def engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         operations=OperationSettings(
             at_once=settings.operations_at_once,
+            in_flight=settings.operations_in_flight,
+            queued_per_host=settings.queued_per_host,
             log_limit=LogLimit(size=settings.operation_log_limit),
             time_limit=timedelta(seconds=settings.operation_timeout),
             retry=replace(OperationSettings().retry, attempts=settings.attempts),
@@ -211,6 +225,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             gone_timeout=timedelta(seconds=settings.gone_timeout),
         ),
         held_up_after=timedelta(seconds=settings.held_up_after),
+        unfinished_rollouts=settings.unfinished_rollouts,
         retention=Retention(
             history=timedelta(days=settings.history_days), events=settings.history_events
         ),

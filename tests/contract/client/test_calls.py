@@ -13,6 +13,7 @@ from tendhost.client import (
     HostBusy,
     HostFilter,
     HostState,
+    LimitReached,
     MaintenanceWindow,
     OperationStatus,
     Role,
@@ -22,6 +23,7 @@ from tendhost.client import (
     ServerUnreachable,
 )
 from tendhost.client.convert import rollouts as convert_rollouts
+from tendhost.client.transport import LIMIT_PAUSES_SECONDS
 from tendhost.v1 import (
     access_service_pb2,
     host_pb2,
@@ -148,6 +150,35 @@ async def test_database_that_stays_away_is_told_after_some_tries(server, client,
         await client.update("web1")
     assert len({request.request_id for request in server.requests("StartUpdate")}) == 1
     assert len(pauses) == 3
+
+
+TOO_MANY = Refused(code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="TOO_MANY_CALLS")
+
+
+async def test_call_beyond_the_rate_is_sent_again_with_the_same_id(server, client, pauses):
+    server.answer("StartUpdate", TOO_MANY, TOO_MANY, LOST, TOO_MANY, answered("StartUpdate"))
+    await client.update("web1")
+    assert len({request.request_id for request in server.requests("StartUpdate")}) == 1
+    expected = [1.0, 2.0, 0.1, 4.0]
+    parts = [pause / wanted for pause, wanted in zip(pauses, expected, strict=True)]
+    assert all(0.7 <= part < 1.31 for part in parts)
+
+
+async def test_call_that_stays_beyond_the_rate_is_told_after_some_tries(server, client, pauses):
+    server.answer("StartUpdate", TOO_MANY)
+    with pytest.raises(LimitReached):
+        await client.update("web1")
+    assert len(pauses) == len(LIMIT_PAUSES_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "reason", ["TOO_MANY_OPERATIONS", "TOO_MANY_QUEUED", "TOO_MANY_ROLLOUTS", "TOO_MANY_STREAMS"]
+)
+async def test_call_beyond_a_limit_of_the_server_is_not_sent_again(server, client, reason):
+    server.answer("StartUpdate", Refused(code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason=reason))
+    with pytest.raises(LimitReached):
+        await client.update("web1")
+    assert len(server.requests("StartUpdate")) == 1
 
 
 async def test_calls_have_deadlines_and_enrolment_has_a_longer_one(server, client):

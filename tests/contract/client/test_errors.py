@@ -60,6 +60,13 @@ FAMILIES = {
     sdk.Unauthenticated: {"CREDENTIAL_MISSING", "CREDENTIAL_INVALID"},
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.WatcherTooSlow: {"WATCHER_TOO_SLOW"},
+    sdk.LimitReached: {
+        "TOO_MANY_CALLS",
+        "TOO_MANY_STREAMS",
+        "TOO_MANY_OPERATIONS",
+        "TOO_MANY_QUEUED",
+        "TOO_MANY_ROLLOUTS",
+    },
     sdk.ServerUnavailable: {"STORE_UNAVAILABLE", "SERVER_STOPPING"},
     sdk.ServerFault: {"INTERNAL", "UNEXPECTED", "BOOKKEEPING_FAILED", "DOCUMENT_UNREADABLE"},
     sdk.HostUnreachable: {

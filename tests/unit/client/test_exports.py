@@ -69,6 +69,7 @@ EXPORTS = {
     "InvalidRequest",
     "Inventory",
     "InventoryPart",
+    "LimitReached",
     "LogChunk",
     "MaintenanceWindow",
     "Mount",
@@ -265,7 +266,7 @@ def test_records_are_frozen_and_say_what_they_are(kind):
 
 def test_every_error_is_a_tendhost_error():
     kinds = [kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 21
+    assert len(kinds) == 22
     assert all(issubclass(kind, client.TendhostError) for kind in kinds)
 
 

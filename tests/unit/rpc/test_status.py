@@ -120,7 +120,8 @@ def test_a_state_that_forbids_what_was_asked_is_a_failed_precondition(kind: type
 MAY_TRY_AGAIN = [
     kind
     for kind, code in CODES.items()
-    if code.name in ("ABORTED", "UNAVAILABLE") and kind is not request_errors.EtagMismatch
+    if code.name in ("ABORTED", "UNAVAILABLE", "RESOURCE_EXHAUSTED")
+    and kind is not request_errors.EtagMismatch
 ]
 
 

@@ -570,6 +570,54 @@ class WatcherTooSlow(RequestError):
     template = "the client read nothing for {seconds} s; resume from the last revision"
 
 
+class TooManyCalls(RequestError):
+    """The caller makes more calls, or more mutations, a second than one principal may: send them more slowly."""
+
+    principal: str
+    what: str
+    limit: int
+    template = "{principal} makes too many {what}: at most {limit}; try again in a second, and send fewer at once"
+
+
+class TooManyStreams(RequestError):
+    """The caller has as many open streams as one principal may have: close one."""
+
+    principal: str
+    limit: int
+    template = "{principal} has {limit} open streams, which is the most; close one, or watch more hosts with one stream"
+
+
+class TooManyOperations(RequestError):
+    """The server has as many unfinished operations as it takes: wait until some have ended."""
+
+    limit: int
+    template = (
+        "{limit} operations are unfinished, which is the most; try again when some have ended:"
+        " tendhost operation list"
+    )
+
+
+class TooManyQueued(RequestError):
+    """As many operations as may be queued wait for the host: wait until some have ended, or cancel one."""
+
+    host: str
+    limit: int
+    template = (
+        "{limit} operations are queued for host {host!r}, which is the most; try again when one has ended, or cancel"
+        " one: tendhost operation cancel ID"
+    )
+
+
+class TooManyRollouts(RequestError):
+    """The server has as many unfinished rollouts as it takes: finish or cancel some."""
+
+    limit: int
+    template = (
+        "{limit} rollouts are unfinished, which is the most; cancel those that nobody needs:"
+        " tendhost rollout list"
+    )
+
+
 class ServerStopping(RequestError):
     """The server is stopping and has ended the call: send the request again, or resume the stream."""
 

@@ -58,6 +58,8 @@ class EngineSettings:
     retention: Retention = Retention()
     held_up_after: timedelta = HELD_UP_AFTER
     """People are told of a rollout that a disruption budget has held up for so long."""
+    unfinished_rollouts: int = 1_000
+    """With so many unfinished rollouts no further one starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ async def running_engine(
             clock=clock,
             tasks=tasks,
             held_up_after=settings.held_up_after,
+            most_unfinished=settings.unfinished_rollouts,
         )
         policies.on_change(rollouts.recheck_host)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)

@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,11 +18,17 @@ from grpc_status import rpc_status
 
 from tendhost.server.domain.access.principal import Principal
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.request_errors import (
+    FieldViolation,
+    InvalidArgument,
+    TooManyCalls,
+    TooManyStreams,
+)
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.rpc.auditing import ON_HOSTS, CallAudit
 from tendhost.server.rpc.authentication import Authenticator
+from tendhost.server.rpc.call_limiting import Account, CallLimiter
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.status import internal_status, status_of
@@ -83,8 +90,10 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         authenticator: Authenticator,
         audit: CallAudit,
         scopes: Scopes,
+        limiter: CallLimiter,
     ) -> None:
         self._store = store
+        self._limiter = limiter
         self._audit = audit
         self._authenticator = authenticator
         self._scopes = scopes
@@ -119,27 +128,31 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         )
         work = getattr(handler, kind)
 
-        async def admit(context: Any) -> None:
+        @asynccontextmanager
+        async def admitted(context: Any) -> AsyncIterator[None]:
             try:
-                await self._admitted(method, context)
+                principal = await self._admitted(method, context)
+                streamed = bool(handler.response_streaming)
+                async with self._within_limits(method, principal, streamed=streamed):
+                    yield
             except TendhostError as error:
                 await _abort(method, error, context)
 
         async def answered(request: Any, context: Any) -> Any:
-            await admit(context)
-            return await work(request, context)
+            async with admitted(context):
+                return await work(request, context)
 
         async def streamed(requests: Any, context: Any) -> Any:
             first = await anext(aiter(requests), None) if handler.request_streaming else None
-            await admit(context)
-            given = requests if first is None else _joined(first, requests)
-            async for message in work(given, context):
-                await admit(context)  # again: its credential may have ended since
-                yield message
+            async with admitted(context):
+                given = requests if first is None else _joined(first, requests)
+                async for message in work(given, context):
+                    await self._admitted(method, context)  # its credential may have ended since
+                    yield message
 
         async def written(request: Any, context: Any) -> None:
-            await admit(context)
-            await work(request, context)
+            async with admitted(context):
+                await work(request, context)
 
         if not handler.response_streaming:
             guarded: Any = answered
@@ -157,7 +170,22 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             return await self._authenticator.admitted(method, context)
         except TendhostError as error:
             known = await self._authenticator.known(context)
+            await self._limiter.refused(known)
             await self._audit.refused(method, None, known, error)
+            raise
+
+    @asynccontextmanager
+    async def _within_limits(
+        self, method: str, principal: Principal, *, streamed: bool
+    ) -> AsyncIterator[Account]:
+        """Carry out a call or keep a stream open as the limits of its caller permit; a refusal is recorded."""
+        account = self._limiter.account(principal)
+        within = account.stream() if streamed else account.call(method)
+        try:
+            async with within:
+                yield account
+        except (TooManyCalls, TooManyStreams) as error:
+            await self._audit.refused(method, None, principal, error)
             raise
 
     def _guard(self, method: str, handler: Any) -> Any:
@@ -177,18 +205,26 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         method: str,
         decode: Callable[[bytes], Message],
         handler: Callable[[Any, Any], Awaitable[Message]],
-    ) -> Callable[[Any, Any], Awaitable[Message | bytes]]:
-        async def guarded(_requests: Any, context: Any) -> Message | bytes:
+    ) -> Callable[[Any, Any], Awaitable[bytes]]:
+        async def answered(
+            message: bytes | object, principal: Principal, account: Account, context: Any
+        ) -> bytes:
+            request = _decoded(message, decode)
+
+            async def work() -> Message:
+                return await handler(request, context)
+
+            return _serialized(await self._answer(method, request, principal, account, work))
+
+        async def guarded(_requests: Any, context: Any) -> bytes:
             began = time.perf_counter()
             try:
                 # Read first, whoever calls: a status that is sent while the message is still on its way reaches
                 # one client in a hundred as INTERNAL (measured with grpc 1.85). It is not decoded before.
                 message = await context.read()
                 principal = await self._admitted(method, context)
-                request = _decoded(message, decode)
-                response = await self._answer(
-                    method, request, principal, lambda: handler(request, context)
-                )
+                async with self._within_limits(method, principal, streamed=False) as account:
+                    response = await account.metered(answered(message, principal, account, context))
             except Exception as error:
                 await _abort(method, error, context)
                 raise
@@ -202,6 +238,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         method: str,
         request: Message,
         principal: Principal,
+        account: Account,
         work: Callable[[], Awaitable[Message]],
     ) -> Message | bytes:
         """The answer to a call that was admitted. Refusals of mutations, and of calls to hosts, are recorded."""
@@ -209,7 +246,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
             async def recorded() -> Outcome:
                 # Also when its caller has gone away meanwhile.
-                outcome = await self._accepted_outcome(method, request, principal, work)
+                outcome = await account.metered(
+                    self._accepted_outcome(method, request, principal, work)
+                )
                 if isinstance(outcome, Exception):
                     await self._audit.refused(method, request, principal, outcome)
                 return outcome
@@ -278,6 +317,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         decode: Callable[[bytes], Message],
         handler: Callable[[Any, Any], Awaitable[None]],
     ) -> Callable[[Any, Any], Awaitable[None]]:
+        async def streamed(message: bytes | object, principal: Principal, context: Any) -> None:
+            request = _decoded(message, decode)
+            await self._accept(method, request, principal)
+            await handler(request, Stream(context))
+
         async def guarded(_requests: Any, context: Any) -> None:
             began = time.perf_counter()
             try:
@@ -285,10 +329,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
                 # one client in a hundred as INTERNAL (measured with grpc 1.85). It is not decoded before.
                 message = await context.read()
                 principal = await self._admitted(method, context)
-                request = _decoded(message, decode)
-                async with self._authenticator.while_valid(principal):
-                    await self._accept(method, request, principal)
-                    await handler(request, Stream(context))
+                async with (
+                    self._within_limits(method, principal, streamed=True) as account,
+                    self._authenticator.while_valid(principal),
+                ):
+                    await account.metered(streamed(message, principal, context))
             except Exception as error:
                 await _abort(method, error, context)
                 raise

@@ -9,11 +9,14 @@ from types import MappingProxyType
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
+from tendhost.server.clock import Clock, SystemClock
+from tendhost.server.domain.access.call_limits import CallLimits
 from tendhost.server.domain.access.listen import Listener
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.auditing import CallAudit
 from tendhost.server.rpc.authentication import Authenticator
+from tendhost.server.rpc.call_limiting import CallLimiter
 from tendhost.server.rpc.interceptor import RequestInterceptor, validate
 from tendhost.server.rpc.listeners import bind
 from tendhost.server.rpc.scoping import Scopes
@@ -68,11 +71,20 @@ SERVICES = tuple(
     )
 )
 
+DEFAULT_LIMITS = CallLimits()
+SYSTEM_CLOCK = SystemClock()
 GRACE_SECONDS = 5.0
 """How long calls that are under way may take to end when the server stops."""
 
+MESSAGE_BYTES = 1 << 20
+"""Of a request; gRPC refuses a larger one with RESOURCE_EXHAUSTED."""
+METADATA_BYTES = 8 << 10
+"""Of the metadata of a request, such as a token. gRPC refuses some requests beyond it, and all beyond twice as much
+(GRPC_ARG_MAX_METADATA_SIZE, GRPC_ARG_ABSOLUTE_MAX_METADATA_SIZE)."""
 _OPTIONS = (
-    ("grpc.max_receive_message_length", 1 << 20),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES),
     ("grpc.so_reuseport", 0),  # else a second server on the port is not noticed
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -91,12 +103,14 @@ async def serving(
     socket_owner: str,
     open_access: bool = False,
     certificates: Mapping[str, frozenset[Role]] = MappingProxyType({}),
+    limits: CallLimits = DEFAULT_LIMITS,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[list[str]]:
     """Serve `engine` at the addresses of `listeners` while the context lasts.
 
     Gives the addresses with the ports that were really taken, which matters for port 0. `socket_owner` is the
     name of whoever uses a unix socket; with `open_access` no call needs a credential; `certificates` are the roles of
-    clients with certificates, by name. At the end the streams are
+    clients with certificates, by name; `limits` are those of each caller, by `clock`. At the end the streams are
     told to end and calls under way are given GRACE_SECONDS. Raises ConfigurationError when an address
     cannot be had.
     """
@@ -109,7 +123,13 @@ async def serving(
         certificates=certificates,
     )
     scopes = Scopes(engine.store)
-    interceptor = RequestInterceptor(engine.store, authenticator, CallAudit(engine.audit), scopes)
+    interceptor = RequestInterceptor(
+        engine.store,
+        authenticator,
+        CallAudit(engine.audit),
+        scopes,
+        CallLimiter(limits, clock=clock),
+    )
     server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine, scopes), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(

@@ -28,6 +28,8 @@ from tendhost.server.domain.request_errors import (
     OperationEnded,
     PlanUnusable,
     RebootNotAllowed,
+    TooManyOperations,
+    TooManyQueued,
 )
 from tendhost.server.domain.transitions import OperationState, queued, started
 from tendhost.server.engine.concurrency import OperationLimits, Slot
@@ -95,6 +97,11 @@ class OperationSettings:
     at_once: int = 64
     """Number of slots: how many operations run at the same time. Operations that were at work when a former server
     stopped continue even without a slot."""
+    in_flight: int = 10_000
+    """Number of unfinished operations, without those that are queued or of a rollout, with which no user starts
+    another one."""
+    queued_per_host: int = 16
+    """Number of queued operations of a host with which no user queues another one."""
     time_limit: timedelta = timedelta(hours=6)
     """For a whole operation; see Operation.time_limit."""
     retry: Backoff = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=1), attempts=4)
@@ -127,6 +134,8 @@ class Operations:
         """Makes the ids of operations, rollouts and plans."""
         self._limits = OperationLimits(settings.at_once)
         self._runners: dict[str, tuple[OperationRunner, Slot]] = {}
+        self._of_users: set[str] = set()
+        """Those of `_runners` whose operation is of no rollout."""
         self._supervisor = Supervisor(store=store, clock=clock, run=self._run)
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
         self._when_ended: Callable[[Operation], None] = lambda _: None
@@ -152,13 +161,18 @@ class Operations:
     async def start(self, work: OperationRequest, call: MutationContext[Operation]) -> Operation:
         """Start `work`, or queue it.
 
-        Raises HostNotFound, HostBusy, OnlyJump, HostFailed, RebootNotAllowed, PlanUnusable, AlreadyProcessed.
+        Raises HostNotFound, HostBusy, OnlyJump, HostFailed, RebootNotAllowed, PlanUnusable, TooManyOperations,
+        TooManyQueued, AlreadyProcessed.
         """
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:
             _require_named(host)
         work = replace(work, options=await self._with_approved_plan(work, host))
         state = await self._new_state(self.new(work, by=call.principal), host, queue=work.queue)
+        if state.operation.status is OperationStatus.QUEUED:
+            await self._require_short_queue(host.name)
+        else:
+            self._require_few_in_flight()
         change = operation_change(state, host)
         begun = await call.commit(
             self._store, change, at_revision(state.operation), subject=host.name
@@ -170,10 +184,12 @@ class Operations:
     async def retry(self, name: str, call: MutationContext[RetriedHost]) -> RetriedHost:
         """Take a host out of FAILED and continue the operation that failed: see domain/operations/resumption.
 
-        Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, AlreadyProcessed.
+        Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, TooManyOperations,
+        AlreadyProcessed.
         """
         failed = await self._store.host(name)
         state = await self.resumption(failed, by=call.principal)
+        self._require_few_in_flight()
 
         def value_at(revision: int) -> RetriedHost:
             at = state.at(revision, former=failed)
@@ -344,6 +360,20 @@ class Operations:
     def _announce_end(self, operation: Operation) -> None:
         self._when_ended(operation)
 
+    def _require_few_in_flight(self) -> None:
+        """Raise TooManyOperations. Rollouts bound their operations themselves: these neither count nor are refused."""
+        if len(self._of_users) >= self._settings.in_flight:
+            raise TooManyOperations(limit=self._settings.in_flight)
+
+    async def _require_short_queue(self, host: str) -> None:
+        """Raise TooManyQueued."""
+        most = self._settings.queued_per_host
+        waiting = await self._store.operations(
+            host=host, statuses=(OperationStatus.QUEUED,), limit=most
+        )
+        if len(waiting.items) >= most:
+            raise TooManyQueued(host=host, limit=most)
+
     async def _with_approved_plan(self, work: OperationRequest, host: Host) -> OperationOptions:
         """The options with the approved plan. Raises OperationNotFound, PlanUnusable."""
         if work.plan:
@@ -391,11 +421,14 @@ class Operations:
                 await runner.run()
         finally:
             del self._runners[id]
+            self._of_users.discard(id)
         return runner.operation
 
     def _new_runner(
         self, state: OperationState, resumed_after: str
     ) -> tuple[OperationRunner, Slot]:
+        if not state.operation.rollout:
+            self._of_users.add(state.operation.id)
         slot = Slot(
             self._limits,
             clock=self._clock,

@@ -24,6 +24,7 @@ from tendhost.server.domain.request_errors import (
     NothingToRetry,
     RolloutBudgetSpent,
     RolloutEmpty,
+    TooManyRollouts,
     WaveNotWaiting,
 )
 from tendhost.server.domain.rollouts.budgets import overspent, require_sound_failures
@@ -85,8 +86,11 @@ class Rollouts:
         clock: Clock,
         tasks: asyncio.TaskGroup,
         held_up_after: timedelta,
+        most_unfinished: int,
     ) -> None:
+        """`most_unfinished`: with so many unfinished rollouts no further one starts, by a schedule neither."""
         self._store = store
+        self._most_unfinished = most_unfinished
         self._held_up_after = held_up_after
         self._operations = operations
         self._clock = clock
@@ -125,7 +129,7 @@ class Rollouts:
         """Start a rollout over the hosts that are selected now.
 
         `beside` adds to the transaction that creates it. Raises InvalidArgument, SelectionNotFound,
-        RolloutEmpty, AlreadyProcessed, and, with `beside`, Conflict.
+        RolloutEmpty, TooManyRollouts, AlreadyProcessed, and, with `beside`, Conflict.
         """
         return await self._start(_seeded(spec), call, beside=beside)
 
@@ -133,7 +137,7 @@ class Rollouts:
         """Start the rollout of a plan.
 
         Raises PlanNotFound, SelectionNotFound, FleetChanged (the plan would be another one now), RolloutEmpty,
-        AlreadyProcessed.
+        TooManyRollouts, AlreadyProcessed.
         """
         former = await self._store.plan(id)
         return await self._start(former.spec, call, former=former)
@@ -229,7 +233,7 @@ class Rollouts:
         them come with them, if no other host that had to succeed before them stays without success.
 
         Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is cancelled or expired), RolloutEmpty
-        (it has ended, and no failed host is registered any longer), AlreadyProcessed.
+        (it has ended, and no failed host is registered any longer), TooManyRollouts, AlreadyProcessed.
         """
         rollout = await self._store.rollout(id)
         failed = [m async for m in every_member(self._store, id, statuses=_RETRIABLE)]
@@ -319,6 +323,8 @@ class Rollouts:
 
         `retry` are the failed hosts of the ended rollout `retry_of`.
         """
+        if len(self._controllers) >= self._most_unfinished:
+            raise TooManyRollouts(limit=self._most_unfinished)
         now, id = self._clock.now(), self._operations.ids.next()
 
         def made(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[Rollout, Change]:
