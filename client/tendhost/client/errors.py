@@ -171,6 +171,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "CURSOR_COMPACTED": CursorLost,
     "CURSOR_UNKNOWN": CursorLost,
     "WATCHER_TOO_SLOW": WatcherTooSlow,
+    "MESSAGE_OVERDUE": ServerFailed,
     "TOO_MANY_CALLS": LimitReached,
     "TOO_MANY_STREAMS": LimitReached,
     "TOO_MANY_OPERATIONS": LimitReached,

@@ -60,6 +60,7 @@ FAMILIES = {
     sdk.Unauthenticated: {"CREDENTIAL_MISSING", "CREDENTIAL_INVALID"},
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.WatcherTooSlow: {"WATCHER_TOO_SLOW"},
+    sdk.ServerFailed: {"MESSAGE_OVERDUE"},
     sdk.LimitReached: {
         "TOO_MANY_CALLS",
         "TOO_MANY_STREAMS",

@@ -570,6 +570,13 @@ class WatcherTooSlow(RequestError):
     template = "the client read nothing for {seconds} s; resume from the last revision"
 
 
+class MessageOverdue(RequestError):
+    """The call was started, but its message did not arrive in time: send the message with the call."""
+
+    seconds: int
+    template = "the message of the call did not arrive within {seconds} s; send it with the call, or check the network"
+
+
 class TooManyCalls(RequestError):
     """The caller makes more calls, or more mutations, a second than one principal may: send them more slowly."""
 

@@ -24,6 +24,8 @@ AUTHORIZATION_METADATA = "authorization"
 """RFC 6750: "Bearer ", and the token."""
 USER_METADATA = "tendhost-user"
 """A name that a client gives itself, for the record, where the server asks for no credential."""
+UNIX = "unix:"
+"""The address of whoever uses the unix socket."""
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _ADMIN = frozenset({Role.ADMIN})
@@ -111,7 +113,7 @@ class Authenticator:
 
     async def _principal(self, context: Any) -> Principal:
         metadata = context.invocation_metadata() or ()
-        address = _address(context)
+        address = address_of(context)
         given = _authorizations(metadata)
         if given:
             text = _bearer(given)
@@ -134,7 +136,7 @@ class Authenticator:
             return Principal(
                 name=_claimed(metadata), kind=CredentialKind.NONE, roles=_ADMIN, address=address
             )
-        if address == "unix:":
+        if address == UNIX:
             return Principal(
                 name=self.socket_owner, kind=CredentialKind.SOCKET, roles=_ADMIN, address=address
             )
@@ -160,7 +162,7 @@ class Authenticator:
 def _nobody(context: Any) -> Principal:
     """A caller of whom only the address is known, and who may do nothing."""
     return Principal(
-        name="", kind=CredentialKind.NONE, roles=frozenset(), address=_address(context)
+        name="", kind=CredentialKind.NONE, roles=frozenset(), address=address_of(context)
     )
 
 
@@ -207,8 +209,8 @@ def _claimed(metadata: Sequence[tuple[str, Any]]) -> str:
     return next((str(name) for name in names if _USER.fullmatch(str(name))), "")
 
 
-def _address(context: Any) -> str:
+def address_of(context: Any) -> str:
     """Where a call comes from, without the port, which says nothing of whose call it is."""
     peer = context.peer().replace("%5B", "[").replace("%5D", "]")
     # A client's unix socket may have a name of its own, which the client chooses.
-    return "unix:" if peer.startswith("unix:") else re.sub(r":\d+$", "", peer)
+    return UNIX if peer.startswith("unix:") else re.sub(r":\d+$", "", peer)

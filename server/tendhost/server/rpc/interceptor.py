@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from google.rpc import status_pb2
-from grpc_status import rpc_status
 
 from tendhost.server.domain.access.principal import Principal
 from tendhost.server.domain.errors import TendhostError
@@ -26,13 +24,14 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
 from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.rpc.aborting import abort
 from tendhost.server.rpc.auditing import ON_HOSTS, CallAudit
 from tendhost.server.rpc.authentication import Authenticator
 from tendhost.server.rpc.call_limiting import Account, CallLimiter
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.scoping import Scopes
-from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.rpc.streams.stream_writer import Stream
+from tendhost.server.rpc.unread_calls import UnreadCalls
 from tendhost.server.store.protocols.commits import ResponseStore
 
 logger = logging.getLogger(__name__)
@@ -91,9 +90,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         audit: CallAudit,
         scopes: Scopes,
         limiter: CallLimiter,
+        unread: UnreadCalls,
     ) -> None:
         self._store = store
         self._limiter = limiter
+        self._unread = unread
         self._audit = audit
         self._authenticator = authenticator
         self._scopes = scopes
@@ -104,6 +105,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
     async def close(self) -> None:
         """Cancel the mutations that are still under way; the next server takes up what they began."""
         await self._mutating.cancel()
+        await self._unread.close()
 
     async def intercept_service(
         self,
@@ -127,42 +129,55 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             "_stream" if handler.response_streaming else "_unary"
         )
         work = getattr(handler, kind)
+        decode = handler.request_deserializer
 
         @asynccontextmanager
-        async def admitted(context: Any) -> AsyncIterator[None]:
+        async def admitted(context: Any) -> AsyncIterator[Any]:
+            """Gives the first message of the call, undecoded."""
             try:
+                message = await self._first_message(method, context)
                 principal = await self._admitted(method, context)
                 streamed = bool(handler.response_streaming)
                 async with self._within_limits(method, principal, streamed=streamed):
-                    yield
-            except TendhostError as error:
-                await _abort(method, error, context)
-
-        async def answered(request: Any, context: Any) -> Any:
-            async with admitted(context):
-                return await work(request, context)
-
-        async def streamed(requests: Any, context: Any) -> Any:
-            first = await anext(aiter(requests), None) if handler.request_streaming else None
-            async with admitted(context):
-                given = requests if first is None else _joined(first, requests)
-                async for message in work(given, context):
-                    await self._admitted(method, context)  # its credential may have ended since
                     yield message
+            except TendhostError as error:
+                await abort(method, error, context)
 
-        async def written(request: Any, context: Any) -> None:
-            async with admitted(context):
-                await work(request, context)
+        async def answered(_requests: Any, context: Any) -> Any:
+            async with admitted(context) as message:
+                return await work(_decoded(message, decode), context)
 
+        async def streamed(_requests: Any, context: Any) -> Any:
+            async with admitted(context) as message:
+                if handler.request_streaming:
+                    given: Any = _decoded_all(message, context, decode)
+                else:
+                    given = _decoded(message, decode)
+                async for answer in work(given, context):
+                    await self._admitted(method, context)  # its credential may have ended since
+                    yield answer
+
+        async def written(_requests: Any, context: Any) -> None:
+            async with admitted(context) as message:
+                await work(_decoded(message, decode), context)
+
+        # As in _guard, the messages are read and decoded here.
         if not handler.response_streaming:
-            guarded: Any = answered
-        else:
-            guarded = streamed if inspect.isasyncgenfunction(work) else written
-        return getattr(grpc, f"{kind}_rpc_method_handler")(
-            guarded,
-            request_deserializer=handler.request_deserializer,
+            return grpc.stream_unary_rpc_method_handler(
+                answered, response_serializer=handler.response_serializer
+            )
+        return grpc.stream_stream_rpc_method_handler(
+            streamed if inspect.isasyncgenfunction(work) else written,
             response_serializer=handler.response_serializer,
         )
+
+    async def _first_message(self, method: str, context: Any) -> Any:
+        """See UnreadCalls.message; refusals have their rate, too."""
+        try:
+            return await self._unread.message(method, context)
+        except TooManyCalls:
+            await self._limiter.refused(await self._authenticator.known(context))
+            raise
 
     async def _admitted(self, method: str, context: Any) -> Principal:
         """See Authenticator.admitted; a refusal is recorded."""
@@ -221,12 +236,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             try:
                 # Read first, whoever calls: a status that is sent while the message is still on its way reaches
                 # one client in a hundred as INTERNAL (measured with grpc 1.85). It is not decoded before.
-                message = await context.read()
+                message = await self._first_message(method, context)
                 principal = await self._admitted(method, context)
                 async with self._within_limits(method, principal, streamed=False) as account:
                     response = await account.metered(answered(message, principal, account, context))
             except Exception as error:
-                await _abort(method, error, context)
+                await abort(method, error, context)
                 raise
             _log(method, "OK", began)
             return response
@@ -327,7 +342,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
             try:
                 # Read first, whoever calls: a status that is sent while the message is still on its way reaches
                 # one client in a hundred as INTERNAL (measured with grpc 1.85). It is not decoded before.
-                message = await context.read()
+                message = await self._first_message(method, context)
                 principal = await self._admitted(method, context)
                 async with (
                     self._within_limits(method, principal, streamed=True) as account,
@@ -335,17 +350,20 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
                 ):
                     await account.metered(streamed(message, principal, context))
             except Exception as error:
-                await _abort(method, error, context)
+                await abort(method, error, context)
                 raise
             _log(method, "OK", began)
 
         return guarded
 
 
-async def _joined(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    yield first
-    async for message in rest:
-        yield message
+async def _decoded_all(
+    message: bytes | object, context: Any, decode: Callable[[bytes], Message]
+) -> AsyncIterator[Message]:
+    """The messages of a call from the first on, which was read already."""
+    while isinstance(message, bytes):  # else it is grpc.aio.EOF
+        yield _decoded(message, decode)
+        message = await context.read()
 
 
 def _serialized(message: Message | bytes) -> bytes:
@@ -386,30 +404,6 @@ def validate(request: Message) -> None:
     violations = violations_of(request)
     if violations:
         raise InvalidArgument(*violations)
-
-
-async def _abort(method: str, error: Exception, context: Any) -> None:
-    if isinstance(error, grpc.aio.AbortError):
-        return
-    status = internal_status()
-    if isinstance(error, TendhostError):
-        status = status_of(error)
-        logger.info("a call was refused", extra={"method": method, "reason": error.reason})
-    else:
-        logger.error("a call failed unexpectedly", exc_info=error, extra={"method": method})
-    await _abort_with(status, context)
-
-
-async def _abort_with(status: status_pb2.Status, context: Any) -> None:
-    rich = rpc_status.to_status(status)
-    try:
-        await context.abort(rich.code, rich.details, rich.trailing_metadata)
-    except grpc.aio.AbortError:
-        raise
-    except Exception as failed:
-        # The connection takes nothing any more, or the server has stopped: nobody receives the status.
-        logger.info("a client did not take its refusal", extra={"cause": str(failed)})
-        raise asyncio.CancelledError from failed
 
 
 def _log(method: str, outcome: str, began: float) -> None:

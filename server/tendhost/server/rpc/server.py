@@ -33,6 +33,7 @@ from tendhost.server.rpc.services.selections import SelectionServicer
 from tendhost.server.rpc.services.system import SystemServicer
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.tls import TlsFiles
+from tendhost.server.rpc.unread_calls import UnreadCalls
 from tendhost.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
@@ -129,6 +130,7 @@ async def serving(
         CallAudit(engine.audit),
         scopes,
         CallLimiter(limits, clock=clock),
+        UnreadCalls(clock=clock),
     )
     server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine, scopes), server)

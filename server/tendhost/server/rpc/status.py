@@ -66,6 +66,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     request_errors.CursorCompacted: grpc.StatusCode.OUT_OF_RANGE,
     request_errors.CursorUnknown: grpc.StatusCode.OUT_OF_RANGE,
     request_errors.WatcherTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    request_errors.MessageOverdue: grpc.StatusCode.DEADLINE_EXCEEDED,
     request_errors.TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
     request_errors.TooManyStreams: grpc.StatusCode.RESOURCE_EXHAUSTED,
     request_errors.TooManyOperations: grpc.StatusCode.RESOURCE_EXHAUSTED,

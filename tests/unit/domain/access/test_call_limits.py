@@ -110,10 +110,12 @@ def test_limits__are_higher_for_the_local_admin_alone(kind, roles, factor):
     assert (own.streams, own.at_once) == (limits.streams * factor, limits.at_once * factor)
 
 
+# Of a token that is refused the id is known, which its caller may have made up.
+@pytest.mark.parametrize("kind", [CredentialKind.NONE, CredentialKind.TOKEN])
 @pytest.mark.parametrize(("per_second", "expected"), [(250, 50), (4, 1), (1, 1)])
-def test_limits__are_lower_for_an_address_without_a_credential(per_second, expected):
+def test_limits__are_lower_for_an_address_without_a_credential(per_second, expected, kind):
     limits = CallLimits(calls=Rate(per_second=per_second, burst=7))
-    own = limits.of(principal(CredentialKind.NONE, "", roles=frozenset()))
+    own = limits.of(principal(kind, "", roles=frozenset()))
     assert own.calls == Rate(per_second=expected, burst=7)
     assert own.streams == limits.streams
 
@@ -125,5 +127,8 @@ def test_account__is_that_of_a_name_that_is_shown_and_else_of_an_address():
     # Whoever claims a name uses nothing up that belongs to somebody else, and gets nothing by another name.
     claimed = principal(CredentialKind.NONE)
     assert account_of(claimed) == account_of(principal(CredentialKind.NONE, "other"))
+    # Nor does whoever makes up the id of a token.
+    refused = principal(CredentialKind.TOKEN, "", roles=frozenset())
+    assert account_of(refused) == ("address", refused.address)
     kinds = (CredentialKind.TOKEN, CredentialKind.NONE, CredentialKind.SOCKET)
     assert len({account_of(principal(kind)) for kind in kinds}) == len(kinds)

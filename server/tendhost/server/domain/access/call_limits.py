@@ -57,7 +57,7 @@ class CallLimits:
 
     def of(self, principal: Principal) -> "CallLimits":
         """The limits of this principal."""
-        if principal.kind is CredentialKind.NONE and not principal.roles:
+        if not principal.name and not principal.roles:
             slower = max(1, self.calls.per_second // STRANGER_PART)
             return replace(self, calls=replace(self.calls, per_second=slower))
         if not is_local_admin(principal):
@@ -81,7 +81,7 @@ def is_local_admin(principal: Principal) -> bool:
 
 def account_of(principal: Principal) -> tuple[str, str]:
     """What a principal's calls are counted by: its name, or its address if nothing shows that the name is its own."""
-    if principal.kind is CredentialKind.NONE:
+    if principal.kind is CredentialKind.NONE or not principal.name:
         return "address", principal.address
     # The owner of the socket is another principal than a token of the same name.
     return "socket" if principal.kind is CredentialKind.SOCKET else "name", principal.name
