@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -63,8 +63,8 @@ class Tokens:
         self._tokens: Mapping[str, Token] = {}
         self._changes = 0
         """How many tokens were created and deleted: what was read meanwhile is out of date."""
-        self._at_work: dict[str, set[asyncio.Timeout]] = {}
-        """What is under way with each token, to be ended with it."""
+        self._under_way: dict[asyncio.Timeout, Callable[[], None]] = {}
+        """What is done with credentials, to be ended with them, and what raises CredentialInvalid then."""
         self._used: dict[str, datetime] = {}
         """Uses that are not stored yet."""
 
@@ -113,28 +113,29 @@ class Tokens:
             self._used[token.id] = now
         return token
 
-    @asynccontextmanager
-    async def while_valid(self, id: str) -> AsyncIterator[None]:
+    def while_valid(self, id: str) -> AbstractAsyncContextManager[None]:
         """End what is done within once the token is deleted, or within CEILING of its expiry.
 
         Raises CredentialInvalid then.
         """
+        return self._while(lambda: self._require(id))
+
+    @asynccontextmanager
+    async def _while(self, require: Callable[[], None]) -> AsyncIterator[None]:
+        """End what is done within once `require` raises CredentialInvalid, and raise it."""
         deadline = asyncio.timeout(None)
-        at_work = self._at_work.setdefault(id, set())
         try:
             async with deadline:
-                at_work.add(deadline)
-                self._require(id)
+                self._under_way[deadline] = require
+                require()
                 yield
-        except Exception as error:
+        except Exception:
             # A blocked write that is cancelled ends with an error of grpc's own.
             if deadline.expired():
-                self._require(id)
-            raise error
+                require()
+            raise
         finally:
-            at_work.discard(deadline)
-            if not at_work and self._at_work.get(id) is at_work:
-                del self._at_work[id]
+            self._under_way.pop(deadline, None)
 
     def _require(self, id: str) -> None:
         """Raise CredentialInvalid: the token is deleted, or has expired."""
@@ -144,13 +145,12 @@ class Tokens:
         _refuse_expired(token, self._clock.now())
 
     def _end_work(self) -> None:
-        now = self._clock.now()
-        for id, at_work in self._at_work.items():
-            token = self._tokens.get(id)
-            if token is None or token.expired(now):
-                for deadline in at_work:
-                    if not deadline.expired():
-                        deadline.reschedule(asyncio.get_running_loop().time())
+        for deadline, require in self._under_way.items():
+            try:
+                require()
+            except CredentialInvalid:
+                if not deadline.expired():
+                    deadline.reschedule(asyncio.get_running_loop().time())
 
     def page(self, *, after: str = "", limit: int) -> Page[Token]:
         """Tokens whose id follows `after`, ordered by id; at most `limit`."""
