@@ -14,11 +14,13 @@ import pytest
 from tendhost.server.config import load_settings
 from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.engine.waiting import CEILING
 from tendhost.server.oidc_settings import trusted_issuers
 from tendhost.server.rpc import server
 from tendhost.v1 import access_service_pb2 as pb
-from tendhost.v1 import host_pb2, host_service_pb2, selection_service_pb2
+from tendhost.v1 import event_service_pb2, host_pb2, host_service_pb2, selection_service_pb2
 from tests.rpc.api import Api, client, refusal
+from tests.rpc.streams import hello, read_to_the_end
 from tests.unit.engine.world import World
 from tests.unit.jwt_issuer import (
     ISSUER,
@@ -291,6 +293,36 @@ async def test_file_of_keys__serves_without_a_network(world: World, tmp_path: Pa
         world.clock.advance(timedelta(minutes=1))
         assert (await caller(port, token("ES256", 1))).principal == "company+kim"
         assert "names a key that is unknown" in await refused(port, token())
+
+
+async def test_stream__ends_within_a_minute_once_its_token_expires(world: World, tmp_path: Path):
+    file = tmp_path / "jwks.json"
+    file.write_bytes(published())
+    async with trusting(world, tmp_path, f"{TABLE}jwks_file = '{file}'") as (_, port):
+        now = world.clock.now()
+        text = token(exp=int((now + timedelta(seconds=90)).timestamp()))
+        request = event_service_pb2.WatchEventsRequest(snapshot=True)
+        stream = port.events.WatchEvents(request, metadata=bearer(text))
+        await hello(stream)
+        reading = asyncio.ensure_future(read_to_the_end(stream))
+
+        async def over() -> bool:
+            return reading.done()
+
+        await world.until(over)
+        ended = await refusal(reading)
+        assert ended.reason == "CREDENTIAL_INVALID"
+        assert "it has expired" in ended.text
+        leeway = timedelta(seconds=30)
+        assert world.clock.now() <= now + timedelta(seconds=90) + leeway + 2 * CEILING
+
+
+async def test_token__is_good_for_as_long_as_clocks_may_differ(world: World, tmp_path: Path):
+    file = tmp_path / "jwks.json"
+    file.write_bytes(published())
+    async with trusting(world, tmp_path, f"{TABLE}jwks_file = '{file}'") as (_, port):
+        text = token(exp=int((world.clock.now() - timedelta(seconds=29)).timestamp()))
+        assert (await caller(port, text)).principal == "company+kim"
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,10 @@ class Tokens:
         """
         return self._while(lambda: self._require(id))
 
+    def while_before(self, end: datetime, *, credential: str) -> AbstractAsyncContextManager[None]:
+        """End what is done within CEILING of `end`, and raise CredentialInvalid then: `credential` has expired."""
+        return self._while(lambda: self._require_before(end, credential))
+
     @asynccontextmanager
     async def _while(self, require: Callable[[], None]) -> AsyncIterator[None]:
         """End what is done within once `require` raises CredentialInvalid, and raise it."""
@@ -143,6 +147,10 @@ class Tokens:
         if token is None:
             raise CredentialInvalid(credential=CREDENTIAL, problem="it was deleted")
         _refuse_expired(token, self._clock.now())
+
+    def _require_before(self, end: datetime, credential: str) -> None:
+        if self._clock.now() >= end:
+            raise CredentialInvalid(credential=credential, problem="it has expired")
 
     def _end_work(self) -> None:
         for deadline, require in self._under_way.items():

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -40,6 +41,10 @@ class TokenCheck(Protocol):
 
     def while_valid(self, id: str) -> AbstractAsyncContextManager[None]:
         """End what is done within once the token is not valid any more. Raises CredentialInvalid then."""
+        ...
+
+    def while_before(self, end: datetime, *, credential: str) -> AbstractAsyncContextManager[None]:
+        """End what is done within soon after `end`. Raises CredentialInvalid then: `credential` has expired."""
         ...
 
 
@@ -96,9 +101,11 @@ class Authenticator:
 
     def while_valid(self, principal: Principal) -> AbstractAsyncContextManager[None]:
         """End what is done within once the caller's token is not valid any more. Raises CredentialInvalid then."""
-        if principal.kind is not CredentialKind.TOKEN:
-            return nullcontext()
-        return self.tokens.while_valid(principal.credential)
+        if principal.valid_until is not None:
+            return self.tokens.while_before(principal.valid_until, credential="JWT")
+        if principal.kind is CredentialKind.TOKEN:
+            return self.tokens.while_valid(principal.credential)
+        return nullcontext()
 
     async def known(self, context: Any) -> Principal:
         """What is known of the caller of a refused call, for the record; its name only if its credential is valid.
@@ -173,6 +180,8 @@ def _of_jwt(identity: Identity, address: str) -> Principal:
         credential=identity.credential,
         roles=identity.roles,
         scope=identity.scope,
+        issued_at=identity.not_before,
+        valid_until=identity.valid_until,
         address=address,
     )
 

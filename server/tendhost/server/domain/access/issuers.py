@@ -66,6 +66,8 @@ class Identity:
     scope: Scope | None
     not_before: datetime | None
     expires_at: datetime
+    valid_until: datetime
+    """When it is refused: as long after it has expired as the clocks may differ."""
 
     def require_current(self, now: datetime, leeway: timedelta) -> None:
         """Raise ClaimsRefused before and after the time for which the token was issued."""
@@ -107,6 +109,7 @@ def identity_of(issuer: TrustedIssuer, claims: Claims) -> Identity:
         scope=None if given & issuer.unbound else _scope(issuer, claims),
         not_before=max(starts, default=None),
         expires_at=expires_at,
+        valid_until=expires_at + issuer.leeway,
     )
 
 

@@ -35,6 +35,8 @@ class Principal:
     """The hosts that it is bound to; None: it is bound to none, and sees all."""
     issued_at: datetime | None = None
     """When its credential was issued; None: not known."""
+    valid_until: datetime | None = None
+    """When its JWT is no longer valid; None: it has none."""
     address: str
     """Where the call comes from, as gRPC names it without the port: "ipv4:192.0.2.7", "unix:"."""
 
