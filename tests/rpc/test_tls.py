@@ -128,6 +128,23 @@ async def test_client_certificate__names_its_principal(world: World, tmp_path: P
         assert (await caller(server=at["mtls"], token=at["token"], **how)).principal == "kim"
 
 
+async def test_client_certificate__that_expires_ends_what_its_connection_may_do(
+    world: World, tmp_path: Path
+):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        certificate, key = issue_client(tmp_path, "ci.example.org", now=NOW)
+        how = {"ca": str(tmp_path / CA), "certificate": str(certificate), "key": str(key)}
+        connection = Connection(server=at["mtls"], **how)
+        async with Client(connection, patience_seconds=0) as client:
+            events = client.events(resume_after=0)
+            following = asyncio.ensure_future(anext(aiter(events)))
+            await client.caller()
+            world.clock.advance(expiry_of(certificate) - world.clock.now())
+            for call in (client.caller(), client.delete_selection("none"), following):
+                with pytest.raises(Unauthenticated, match="it has expired"):
+                    await call
+
+
 async def test_client_certificate__that_is_not_good_is_refused(world: World, tmp_path: Path):
     async with served(world, tmp_path, made(tmp_path)) as at:
         ca = str(tmp_path / CA)

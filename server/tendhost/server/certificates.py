@@ -60,6 +60,7 @@ class ClientNames:
     """In its subject alternative name."""
     serial: str
     """In hexadecimal digits."""
+    expires_at: datetime
 
 
 def make_authority(folder: Path, *, now: datetime) -> None:
@@ -155,7 +156,11 @@ def require_pair(certificate: Path, key: Path) -> CertificateInfo:
 def client_names(pem: bytes) -> ClientNames:
     """What tells whose the certificate of a client is. Raises ValueError for what is no certificate."""
     certificate = x509.load_pem_x509_certificate(pem)
-    return ClientNames(names=_names(certificate), serial=f"{certificate.serial_number:x}")
+    return ClientNames(
+        names=_names(certificate),
+        serial=f"{certificate.serial_number:x}",
+        expires_at=certificate.not_valid_after_utc,
+    )
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:

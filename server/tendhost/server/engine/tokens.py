@@ -122,7 +122,7 @@ class Tokens:
 
     def while_before(self, end: datetime, *, credential: str) -> AbstractAsyncContextManager[None]:
         """End what is done within CEILING of `end`, and raise CredentialInvalid then: `credential` has expired."""
-        return self._while(lambda: self._require_before(end, credential))
+        return self._while(lambda: self.require_before(end, credential=credential))
 
     @asynccontextmanager
     async def _while(self, require: Callable[[], None]) -> AsyncIterator[None]:
@@ -148,7 +148,8 @@ class Tokens:
             raise CredentialInvalid(credential=CREDENTIAL, problem="it was deleted")
         _refuse_expired(token, self._clock.now())
 
-    def _require_before(self, end: datetime, credential: str) -> None:
+    def require_before(self, end: datetime, *, credential: str) -> None:
+        """Raise CredentialInvalid from `end` on: `credential` has expired."""
         if self._clock.now() >= end:
             raise CredentialInvalid(credential=credential, problem="it has expired")
 

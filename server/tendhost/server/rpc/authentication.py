@@ -30,6 +30,7 @@ UNIX = "unix:"
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _ADMIN = frozenset({Role.ADMIN})
+CERTIFICATE = "client certificate"
 
 
 class TokenCheck(Protocol):
@@ -41,6 +42,10 @@ class TokenCheck(Protocol):
 
     def while_valid(self, id: str) -> AbstractAsyncContextManager[None]:
         """End what is done within once the token is not valid any more. Raises CredentialInvalid then."""
+        ...
+
+    def require_before(self, end: datetime, *, credential: str) -> None:
+        """Raise CredentialInvalid from `end` on: `credential` has expired."""
         ...
 
     def while_before(self, end: datetime, *, credential: str) -> AbstractAsyncContextManager[None]:
@@ -100,9 +105,10 @@ class Authenticator:
         return principal
 
     def while_valid(self, principal: Principal) -> AbstractAsyncContextManager[None]:
-        """End what is done within once the caller's token is not valid any more. Raises CredentialInvalid then."""
+        """End what is done within once the caller's credential is not valid any more. Raises CredentialInvalid then."""
         if principal.valid_until is not None:
-            return self.tokens.while_before(principal.valid_until, credential="JWT")
+            words = "JWT" if principal.kind is CredentialKind.JWT else CERTIFICATE
+            return self.tokens.while_before(principal.valid_until, credential=words)
         if principal.kind is CredentialKind.TOKEN:
             return self.tokens.while_valid(principal.credential)
         return nullcontext()
@@ -150,8 +156,9 @@ class Authenticator:
         raise CredentialMissing
 
     def _of_certificate(self, pem: bytes, address: str) -> Principal:
-        """gRPC has verified that its CA is ours and that it is valid now."""
+        """gRPC has verified that its CA is ours and that it was valid when the connection was made."""
         shown = _shown(pem)
+        self.tokens.require_before(shown.expires_at, credential=CERTIFICATE)
         for name in shown.names:
             if name in self.certificates:
                 return Principal(
@@ -159,11 +166,12 @@ class Authenticator:
                     kind=CredentialKind.CERTIFICATE,
                     credential=shown.serial,
                     roles=self.certificates[name],
+                    valid_until=shown.expires_at,
                     address=address,
                 )
         names = ", ".join(shown.names) or "none"
         problem = f"no [[client_certificate]] of the server's configuration has one of its names ({names})"
-        raise CredentialInvalid(credential="client certificate", problem=problem)
+        raise CredentialInvalid(credential=CERTIFICATE, problem=problem)
 
 
 def _nobody(context: Any) -> Principal:

@@ -36,7 +36,7 @@ class Principal:
     issued_at: datetime | None = None
     """When its credential was issued; None: not known."""
     valid_until: datetime | None = None
-    """When its JWT is no longer valid; None: it has none."""
+    """When its JWT or its certificate is no longer valid; None: it has neither."""
     address: str
     """Where the call comes from, as gRPC names it without the port: "ipv4:192.0.2.7", "unix:"."""
 
