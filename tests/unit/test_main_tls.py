@@ -19,10 +19,12 @@ from tendhost.server.certificates import (
     make_authority,
     require_pair,
 )
-from tendhost.server.config import Settings
+from tendhost.server.config import ClientCertificateSettings, Settings
 from tendhost.server.domain.access.certificate_expiry import CertificateUse
+from tendhost.server.domain.access.roles import Role
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.main import main
-from tendhost.server.startup import expiries_reader, listeners_of
+from tendhost.server.startup import certificate_roles, expiries_reader, listeners_of
 
 NOW = datetime.now(UTC)
 """The commands read the machine's clock."""
@@ -68,6 +70,41 @@ def test_init__without_names_of_a_certificate_without_names_says_what_to_type(
     (folder / SERVER).write_bytes((folder / CA).read_bytes())
     assert tls(tmp_path, "init") == 1
     assert "it has no names; name the server: tendhostd tls init NAME" in capsys.readouterr().err
+
+
+def test_init__goes_on_with_a_ca_that_was_interrupted(tmp_path: Path):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW)
+    key = (folder / CA_KEY).read_bytes()
+    (folder / CA).unlink()  # the certificate is written after the key
+    assert tls(tmp_path, "init", "a.example.org") == 0
+    assert (folder / CA_KEY).read_bytes() == key
+    assert require_pair(folder / CA, folder / CA_KEY).authority
+    assert require_pair(folder / SERVER, folder / SERVER_KEY).names == ("a.example.org",)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (b"", 0o600, "ca.key: it holds no private key in PEM form"),
+        (b"-----BEGIN PRIVATE KEY-----\n", 0o600, "ca.key: it holds no private key in PEM form"),
+        (None, 0o644, "ca.key: others may read it; run: chmod 600"),
+    ],
+)
+def test_init__of_a_ca_whose_key_cannot_be_used_says_what_to_do(
+    tmp_path: Path, capsys, content: bytes | None, mode: int, words: str
+):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW)
+    (folder / CA).unlink()
+    if content is not None:
+        (folder / CA_KEY).write_bytes(content)
+    (folder / CA_KEY).chmod(mode)
+    assert tls(tmp_path, "init", "a.example.org") == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "chmod" in said or "move it away, and run the command again" in said
+    assert {file.name for file in folder.iterdir()} == {CA_KEY}
 
 
 def test_init__of_an_expired_ca_changes_nothing(tmp_path: Path, capsys):
@@ -174,3 +211,18 @@ def test_client_in_plain_text__leaves_no_raw_lines_in_the_log(tmp_path: Path):
         check=True,
     )
     assert (done.stdout, done.stderr) == ("b''\n", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "192.0.2.7", "2001:db8::1", "*.example.org", "kim@example.org", "spiffe://a/b"]
+)
+def test_client__that_no_certificate_can_name_is_refused(tmp_path: Path, name: str):
+    table = ClientCertificateSettings(name=name, roles=("viewer",))
+    with pytest.raises(ConfigurationError, match="expected a DNS name"):
+        certificate_roles(Settings(state_dir=tmp_path, client_certificate=(table,)))
+
+
+def test_client__has_the_roles_of_its_table(tmp_path: Path):
+    table = ClientCertificateSettings(name="laptop_kim", roles=("viewer", "operator"))
+    found = certificate_roles(Settings(state_dir=tmp_path, client_certificate=(table,)))
+    assert found == {"laptop_kim": {Role.VIEWER, Role.OPERATOR}}

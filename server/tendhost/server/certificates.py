@@ -25,6 +25,10 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(\*\.{_LABEL}\.)?{_LABEL}(\.{_LABEL})*", re.ASCII)
 """With a wildcard for the first label alone (RFC 6125, section 6.4.3), and underscores, which hosts do have."""
 
+CLIENT_NAME = "a DNS name, such as ci.example.org, without a wildcard; an address names no client"
+"""What a client certificate is for. One kind of name alone: who may get a certificate for a mailbox or an address is
+nobody who may get it for a machine that is called the same."""
+
 CA, CA_KEY = "ca.pem", "ca.key"
 SERVER, SERVER_KEY = "server.pem", "server.key"
 
@@ -53,19 +57,34 @@ class CertificateInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientNames:
-    """Whose the certificate of a client is."""
+class ClientCertificate:
+    """Whose the certificate of a client is, and until when it is valid."""
 
     names: tuple[str, ...]
-    """In its subject alternative name."""
+    """The DNS names in its subject alternative name, which may be any text."""
     serial: str
     """In hexadecimal digits."""
     expires_at: datetime
 
 
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises of certificates that break the rules of X.509; TLS accepts them all the same."""
+
+
 def make_authority(folder: Path, *, now: datetime) -> None:
-    """Make a CA in `folder`, whose key never leaves it. Raises CertificateProblem, also if there is one."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """Make a CA in `folder`, whose key never leaves it. Raises CertificateProblem, also if there is one.
+
+    A key without a certificate is what an interrupted call leaves: it is used.
+    """
+    if (folder / CA).exists():
+        raise CertificateProblem(folder / CA, "it is there already, and is not replaced")
+    key = _authority_key(folder / CA_KEY)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tendhost private CA")])
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -84,8 +103,20 @@ def make_authority(folder: Path, *, now: datetime) -> None:
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
     )
-    _write(folder / CA_KEY, _pem_of_key(key), replace=False)
-    _write(folder / CA, certificate.public_bytes(serialization.Encoding.PEM), replace=False)
+    _write(folder / CA, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _authority_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key of a CA that has no certificate yet: a new one, or that of an interrupted call."""
+    if not path.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write(path, _pem_of_key(key))
+        return key
+    try:
+        return _key(path)
+    except CertificateProblem as error:
+        remedy = f"there is no {CA} for it: move it away, and run the command again"
+        raise CertificateProblem(path, f"{error.problem}; {remedy}") from error
 
 
 def issue_server(folder: Path, names: Sequence[str], *, now: datetime) -> None:
@@ -103,6 +134,10 @@ def issue_server(folder: Path, names: Sequence[str], *, now: datetime) -> None:
 def issue_client(folder: Path, name: str, *, now: datetime) -> tuple[Path, Path]:
     """Issue a client certificate for `name`; gives the paths of certificate and key. Raises CertificateProblem."""
     files = (f"client-{name}.pem", f"client-{name}.key")
+    if not names_client(name):
+        raise CertificateProblem(
+            folder / files[0], f"invalid name {name!r}, expected {CLIENT_NAME}"
+        )
     _issue(
         folder,
         files,
@@ -118,15 +153,13 @@ def info_of(path: Path) -> CertificateInfo:
     """What the first certificate in `path` says. Raises CertificateProblem."""
     certificate = _certificate(path)
     try:
-        authority = bool(
-            certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        )
-    except x509.ExtensionNotFound:
-        authority = False
+        names, authority = _alternative_names(certificate), _is_authority(certificate)
+    except _MALFORMED as error:
+        raise CertificateProblem(path, f"an extension of it is malformed ({error})") from error
     return CertificateInfo(
         path=path,
         subject=certificate.subject.rfc4514_string(),
-        names=_names(certificate),
+        names=tuple(str(name.value) for name in names),
         issuer=certificate.issuer.rfc4514_string(),
         authority=authority,
         not_before=certificate.not_valid_before_utc,
@@ -153,23 +186,42 @@ def require_pair(certificate: Path, key: Path) -> CertificateInfo:
     return info_of(certificate)
 
 
-def client_names(pem: bytes) -> ClientNames:
-    """What tells whose the certificate of a client is. Raises ValueError for what is no certificate."""
-    certificate = x509.load_pem_x509_certificate(pem)
-    return ClientNames(
-        names=_names(certificate),
+def client_certificate(pem: bytes) -> ClientCertificate:
+    """What tells whose the certificate of a client is. Raises ValueError, which says why, for a malformed one."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = _alternative_names(certificate)
+    except _MALFORMED as error:
+        problem = "an extension of it, such as its subject alternative name, is malformed"
+        raise ValueError(f"{problem}; have its CA issue another") from error
+    return ClientCertificate(
+        names=tuple(name.value for name in names if isinstance(name, x509.DNSName)),
         serial=f"{certificate.serial_number:x}",
         expires_at=certificate.not_valid_after_utc,
     )
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The names and addresses in the subject alternative name: none where there is none."""
+def names_client(name: str) -> bool:
+    """Whether a client certificate can be for `name`: see CLIENT_NAME."""
+    return _usable_name(name) and not _is_address(name) and not name.startswith("*")
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it is a CA's. Raises _MALFORMED."""
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    return found.value.ca
+
+
+def _alternative_names(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
+    """The subject alternative name: nothing where there is none. Raises _MALFORMED."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    return tuple(str(name.value) for name in names)
+    return tuple(found.value)
 
 
 def _issue(
@@ -209,15 +261,21 @@ def _issue(
         )
         .sign(authority_key, hashes.SHA256())
     )
-    _write(folder / files[1], _pem_of_key(key), replace=True)
-    _write(folder / files[0], certificate.public_bytes(serialization.Encoding.PEM), replace=True)
+    _write(folder / files[1], _pem_of_key(key))
+    _write(folder / files[0], certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _usable_name(name: str) -> bool:
+    return _is_address(name) or (
+        len(name) <= LONGEST_NAME and _DNS_NAME.fullmatch(name) is not None
+    )
+
+
+def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return len(name) <= LONGEST_NAME and _DNS_NAME.fullmatch(name) is not None
+        return False
     return True
 
 
@@ -289,10 +347,8 @@ def _read(path: Path) -> bytes:
         raise CertificateProblem(path, f"it cannot be read ({error.strerror})") from error
 
 
-def _write(path: Path, content: bytes, *, replace: bool) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read, whole or not at all."""
-    if not replace and path.exists():
-        raise CertificateProblem(path, "it is there already, and is not replaced")
     new = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,10 +9,12 @@ from typing import TypeAlias
 from tendhost.server.audit_sink_settings import audit_sink, require_own_files
 from tendhost.server.certificates import (
     CA,
+    CLIENT_NAME,
     SERVER,
     SERVER_KEY,
     CertificateProblem,
     expiry_of,
+    names_client,
 )
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
 from tendhost.server.domain.access.call_limits import CallLimits
@@ -117,6 +119,10 @@ def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
     """The roles of clients with certificates, by name. Raises ConfigurationError."""
     found: dict[str, frozenset[Role]] = {}
     for table in settings.client_certificate:
+        if not names_client(table.name):
+            raise ConfigurationError(
+                field="client_certificate: name", value=table.name, expected=CLIENT_NAME
+            )
         try:
             found[table.name] = frozenset(map(Role, table.roles))
         except ValueError as error:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
-from tendhost.server.certificates import ClientNames, client_names
+from tendhost.server.certificates import ClientCertificate, client_certificate
 from tendhost.server.domain.access.issuers import Identity
 from tendhost.server.domain.access.principal import CredentialKind, Principal
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted, roles_with
@@ -31,6 +31,8 @@ _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _ADMIN = frozenset({Role.ADMIN})
 CERTIFICATE = "client certificate"
+_NAMED = 3
+"""Names of a certificate that a refusal shows: it may have thousands."""
 
 
 class TokenCheck(Protocol):
@@ -74,7 +76,7 @@ class Authenticator:
     socket_owner: str
     """The name of whoever runs the server, and with it owns its unix socket."""
     certificates: Mapping[str, frozenset[Role]]
-    """The roles of clients with certificates, by a name in the certificate."""
+    """The roles of clients with certificates, by a DNS name in the certificate."""
     open_access: bool = False
     """Whether no credential is asked for: everybody who reaches the server is an admin."""
 
@@ -127,6 +129,7 @@ class Authenticator:
     async def _principal(self, context: Any) -> Principal:
         metadata = context.invocation_metadata() or ()
         address = address_of(context)
+        shown = self._shown(context)
         given = _authorizations(metadata)
         if given:
             text = _bearer(given)
@@ -142,9 +145,8 @@ class Authenticator:
                 issued_at=token.created_at,
                 address=address,
             )
-        shown = context.auth_context().get("x509_pem_cert")
-        if shown:
-            return self._of_certificate(shown[0], address)
+        if shown is not None:
+            return self._of_certificate(shown, address)
         if self.open_access:
             return Principal(
                 name=_claimed(metadata), kind=CredentialKind.NONE, roles=_ADMIN, address=address
@@ -155,10 +157,22 @@ class Authenticator:
             )
         raise CredentialMissing
 
-    def _of_certificate(self, pem: bytes, address: str) -> Principal:
-        """gRPC has verified that its CA is ours and that it was valid when the connection was made."""
-        shown = _shown(pem)
+    def _shown(self, context: Any) -> ClientCertificate | None:
+        """The certificate that the client has shown. Raises CredentialInvalid, whatever else the call comes with.
+
+        gRPC has verified that its CA is ours and, as its connection was opened, that it was valid then.
+        """
+        pems = context.auth_context().get("x509_pem_cert")
+        if not pems:
+            return None
+        try:
+            shown = _read_certificate(pems[0])
+        except ValueError as error:
+            raise CredentialInvalid(credential=CERTIFICATE, problem=str(error)) from error
         self.tokens.require_before(shown.expires_at, credential=CERTIFICATE)
+        return shown
+
+    def _of_certificate(self, shown: ClientCertificate, address: str) -> Principal:
         for name in shown.names:
             if name in self.certificates:
                 return Principal(
@@ -169,7 +183,12 @@ class Authenticator:
                     valid_until=shown.expires_at,
                     address=address,
                 )
-        names = ", ".join(shown.names) or "none"
+        if not shown.names:
+            problem = "it has no DNS name in its subject alternative name; names of other kinds name no client"
+            raise CredentialInvalid(credential=CERTIFICATE, problem=problem)
+        names = ", ".join(shown.names[:_NAMED])
+        if len(shown.names) > _NAMED:
+            names += f" and {len(shown.names) - _NAMED} more"
         problem = f"no [[client_certificate]] of the server's configuration has one of its names ({names})"
         raise CredentialInvalid(credential=CERTIFICATE, problem=problem)
 
@@ -195,8 +214,8 @@ def _of_jwt(identity: Identity, address: str) -> Principal:
 
 
 @lru_cache(maxsize=1024)
-def _shown(pem: bytes) -> ClientNames:
-    return client_names(pem)
+def _read_certificate(pem: bytes) -> ClientCertificate:
+    return client_certificate(pem)
 
 
 def _authorizations(metadata: Sequence[tuple[str, Any]]) -> Sequence[Any]:
