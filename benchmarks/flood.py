@@ -23,7 +23,7 @@ CALLS = 1_000
 PAUSE_SECONDS = 0.01
 """Between two calls that are measured: of somebody who uses the server, and does not flood it."""
 PATIENCE_SECONDS = 120.0
-KINDS = ("reads", "lists", "mutations", "streams", "wrong tokens")
+KINDS = ("reads", "lists", "long lists", "mutations", "streams", "wrong tokens")
 
 
 async def measure() -> Report:

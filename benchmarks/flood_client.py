@@ -58,6 +58,10 @@ class Flood:
         async def list_hosts() -> None:
             await hosts.ListHosts(host_service_pb2.ListHostsRequest(), metadata=metadata)
 
+        async def list_long() -> None:
+            request = host_service_pb2.ListHostsRequest(page_size=HOSTS)
+            await hosts.ListHosts(request, metadata=metadata)
+
         async def mutate() -> None:
             name = f"s{next(self._numbers)}"
             request = selection_service_pb2.CreateSelectionRequest(name=name)
@@ -74,7 +78,12 @@ class Flood:
             else:
                 await stream.read()
 
-        calls = {"lists": list_hosts, "mutations": mutate, "streams": watch}
+        calls = {
+            "lists": list_hosts,
+            "long lists": list_long,
+            "mutations": mutate,
+            "streams": watch,
+        }
         return calls.get(self._kind, read)
 
 

@@ -42,6 +42,11 @@ def loop_nanoseconds() -> int:
     return time.thread_time_ns()
 
 
+async def give_way() -> None:
+    """Let every other task that is ready take its next step."""
+    await asyncio.sleep(0)
+
+
 async def wait_for(event: Awaitable[object], *, timeout: timedelta) -> None:
     """Return once `event` has happened, or `timeout` of real time has passed, when it is cancelled."""
     with suppress(TimeoutError):

@@ -19,6 +19,7 @@ from tendhost.server.domain.access.call_limits import (
 )
 from tendhost.server.domain.access.principal import Principal
 from tendhost.server.domain.request_errors import TooManyCalls, TooManyStreams
+from tendhost.server.rpc.pacing import pause_by
 
 T = TypeVar("T")
 
@@ -128,8 +129,14 @@ class Account:
             self._streams -= 1
 
     def metered(self, work: Coroutine[Any, Any, T]) -> "Metered[T]":
-        """`work`, which the principal pays for by the time that it keeps the event loop."""
+        """`work`, which the principal pays for by the time that it keeps the event loop, also in its pauses."""
+        pause_by(self._paid)
         return Metered(work, self._charge, free=CALL_COST)
+
+    async def _paid(self) -> None:
+        """Return when the principal owes nothing. What is under way comes before what has not begun."""
+        while wait := self._calls.allowance.wait(self._clock.elapsed(), 0):
+            await self._clock.sleep(wait)
 
     async def _require_few_open(self) -> None:
         if self._open >= self._limits.open_calls:

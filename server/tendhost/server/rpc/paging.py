@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from tendhost.server.domain.bounds import whole_number
 from tendhost.server.domain.request_errors import PageTokenInvalid
+from tendhost.server.rpc.pacing import AT_A_TIME, pause
 from tendhost.server.store.records import Unreadable
 
 DEFAULT_PAGE = 50
@@ -48,7 +49,7 @@ def position(request: Message, page_token: str) -> str:
     return last
 
 
-def fill(
+async def fill(
     request: Message,
     rows: Sequence[T | Unreadable],
     tell: Callable[[T | Unreadable], M],
@@ -60,13 +61,27 @@ def fill(
 
     `position_of` is the position of a row in its list; `more` says whether anything follows the last of `rows`.
     """
-    messages = first_part(map(tell, rows))
+    messages = first_part(await told(rows, tell))
     if not messages or (len(messages) == len(rows) and not more):
         return messages, ""
     last = rows[len(messages) - 1]
     return messages, token(
         request, last.position if isinstance(last, Unreadable) else position_of(last)
     )
+
+
+async def told(rows: Sequence[T], tell: Callable[[T], M]) -> Sequence[M]:
+    """The messages of as many of `rows` as a page may need, made a few at a time."""
+    messages: list[M] = []
+    size = 0
+    for number, row in enumerate(rows, start=1):
+        messages.append(tell(row))
+        size += messages[-1].ByteSize()
+        if size > PAGE_BYTES:
+            break
+        if number % AT_A_TIME == 0:
+            await pause()
+    return messages
 
 
 def first_part(messages: Iterable[M], *, most: int = LARGEST_PAGE) -> list[M]:

@@ -43,9 +43,9 @@ class Rate:
 class CallLimits:
     """What one principal may ask of the server."""
 
-    calls: Rate = Rate(per_second=250, burst=50)
+    calls: Rate = Rate(per_second=250, burst=150)
     """Calls of all kinds; a call that keeps the event loop for longer than CALL_COST counts as several. So by default
-    a principal has at most a quarter of the loop's time."""
+    a principal has at most a quarter of the loop's time. The burst is a page of a thousand hosts, about."""
     mutations: Rate = Rate(per_second=50, burst=200)
     """Calls that change something; they count as calls, too."""
     streams: int = 64
@@ -97,9 +97,9 @@ class Allowance:
         self._left = self._most
         self._at: timedelta | None = None
 
-    def wait(self, elapsed: timedelta) -> timedelta:
-        """The time from `elapsed` on until a call may begin, if nothing is spent meanwhile; zero: it may now."""
-        lacking = CALL_COST - self._grown(elapsed)
+    def wait(self, elapsed: timedelta, cost: int = CALL_COST) -> timedelta:
+        """The time from `elapsed` on until there is `cost`, if nothing is spent meanwhile; zero: there is now."""
+        lacking = cost - self._grown(elapsed)
         if lacking <= 0:
             return timedelta()
         # In whole numbers and rounded up, so that the call may really begin after this time.

@@ -51,7 +51,7 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
         page = self._tokens.page(
             after=position(request, request.page_token), limit=page_size(request.page_size)
         )
-        tokens, following = fill(
+        tokens, following = await fill(
             request, page.rows, token_message, lambda token: token.id, more=page.more
         )
         return pb.ListTokensResponse(tokens=tokens, next_page_token=following)
@@ -69,7 +69,7 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
             before=number(position(request, request.page_token), default=0),
             limit=page_size(request.page_size),
         )
-        records, following = fill(
+        records, following = await fill(
             request, page.rows, audit_message, lambda entry: str(entry.number), more=page.more
         )
         return pb.ListAuditRecordsResponse(records=records, next_page_token=following)

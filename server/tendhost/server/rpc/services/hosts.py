@@ -31,6 +31,7 @@ from tendhost.server.rpc.paging import (
     page_size,
     position,
     token,
+    told,
 )
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.scoping import Scopes, alone, selected_by
@@ -89,7 +90,9 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             limit=page_size(request.page_size),
         )
         rows = [await self._scopes.shown(host, caller().scope) for host in page.rows]
-        hosts, following = fill(request, rows, host_message, lambda host: host.name, more=page.more)
+        hosts, following = await fill(
+            request, rows, host_message, lambda host: host.name, more=page.more
+        )
         return pb.ListHostsResponse(hosts=hosts, next_page_token=following)
 
     async def ReconfigureHost(
@@ -171,7 +174,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         found = await self._engine.reports.compliance(
             selection, timedelta(days=days), first=first, last=last
         )
-        overdue_hosts = first_part(map(overdue_host_message, found.overdue_hosts))
+        overdue_hosts = first_part(await told(found.overdue_hosts, overdue_host_message))
         reached = first + len(overdue_hosts)
         more = reached < found.overdue_host_count
         return pb.GetComplianceResponse(

@@ -51,7 +51,7 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        operations, following = fill(
+        operations, following = await fill(
             request, page.rows, operation_message, lambda operation: operation.id, more=page.more
         )
         return pb.ListOperationsResponse(operations=operations, next_page_token=following)

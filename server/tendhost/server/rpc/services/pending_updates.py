@@ -53,7 +53,7 @@ async def list_pending(
         return following[:size], len(following) > size
 
     shown, more = await engine.store.survey_pending(selection, look)
-    entries, rest = fill(
+    entries, rest = await fill(
         request, shown, entry_message, lambda entry: json.dumps(entry.place), more=more
     )
     return pb.ListPendingUpdatesResponse(

@@ -42,7 +42,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         after, size = position(request, request.page_token), page_size(request.page_size)
         # The fleet's have no name, and a position is never empty.
         found = [d for d in self._policies.all_group_policies() if f"={d.group}" > after]
-        policies, following = fill(
+        policies, following = await fill(
             request,
             found[:size],
             group_policy_message,

@@ -33,6 +33,7 @@ from tendhost.server.rpc.paging import (
     page_size,
     position,
     token,
+    told,
 )
 from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.streams.event_feed import EventFeed
@@ -76,7 +77,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             plan, part = made.outline, made.whole.cut(first, last)
         # The client names the plan for further pages, so that all pages are of the same one.
         paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
-        shown = first_part(map(planned_host_message, part.all))
+        shown = first_part(await told(part.all, planned_host_message))
         reached = first + len(shown)
         more = reached < plan.host_count + plan.excluded_count
         return pb.PlanRolloutResponse(
@@ -113,7 +114,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             after=number(position(request, request.page_token), default=-1),
             limit=page_size(request.page_size),
         )
-        hosts, following = fill(
+        hosts, following = await fill(
             request,
             page.rows,
             member_message,
@@ -150,7 +151,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        rollouts, following = fill(
+        rollouts, following = await fill(
             request, page.rows, rollout_message, lambda rollout: rollout.id, more=page.more
         )
         return pb.ListRolloutsResponse(rollouts=rollouts, next_page_token=following)

@@ -64,7 +64,7 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
             else await self._seen(await self._schedules.overview(row))
             for row in page.rows
         ]
-        schedules, following = fill(
+        schedules, following = await fill(
             request, views, schedule_message, lambda view: view.schedule.name, more=page.more
         )
         return pb.ListSchedulesResponse(schedules=schedules, next_page_token=following)
