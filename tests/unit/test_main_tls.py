@@ -222,6 +222,15 @@ def test_client__that_no_certificate_can_name_is_refused(tmp_path: Path, name: s
         certificate_roles(Settings(state_dir=tmp_path, client_certificate=(table,)))
 
 
+def test_client_certificate__of_two_tables_is_refused(tmp_path: Path):
+    tables = tuple(
+        ClientCertificateSettings(name="ci.example.org", roles=(role,))
+        for role in ("viewer", "admin")
+    )
+    with pytest.raises(ConfigurationError, match=r"'ci.example.org'.*no other of these tables"):
+        certificate_roles(Settings(state_dir=tmp_path, client_certificate=tables))
+
+
 def test_client__has_the_roles_of_its_table(tmp_path: Path):
     table = ClientCertificateSettings(name="laptop_kim", roles=("viewer", "operator"))
     found = certificate_roles(Settings(state_dir=tmp_path, client_certificate=(table,)))

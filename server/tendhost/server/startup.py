@@ -123,6 +123,12 @@ def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
             raise ConfigurationError(
                 field="client_certificate: name", value=table.name, expected=CLIENT_NAME
             )
+        if table.name in found:
+            raise ConfigurationError(
+                field="client_certificate: name",
+                value=table.name,
+                expected="a name that no other of these tables has",
+            )
         try:
             found[table.name] = frozenset(map(Role, table.roles))
         except ValueError as error:
