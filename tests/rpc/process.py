@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 
@@ -84,11 +85,16 @@ async def crashed(folder: Path, *options: str, failpoints: str) -> int:
 
 @asynccontextmanager
 async def serving_process(
-    folder: Path, *, listen: str = "127.0.0.1:0", state: Path | None = None
+    folder: Path,
+    *options: str,
+    listen: str = "127.0.0.1:0",
+    state: Path | None = None,
+    auth: str = "none",
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Process]:
     """A server, killed at the end if it has not ended by then."""
-    options = ("--listen", listen, "--auth", "none", "--state-dir", str(state or folder / "state"))
-    process = await _begun(folder, *options, environment={})
+    place = ("--listen", listen, "--auth", auth, "--state-dir", str(state or folder / "state"))
+    process = await _begun(folder, *place, *options, environment=environment)
     assert process.stdout is not None
     assert process.stderr is not None
     try:

@@ -126,7 +126,10 @@ class SimulatedHost(SimulatedMachine):
     async def _execute(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
         running = await self._started(process.command or "")
         await process.redirect(stdout=running.stdout, stderr=running.stderr)
+        feeding = asyncio.create_task(_feed(process, running))
         status = await running.wait()
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
         self._running.discard(running)
         await process.stdout.drain()
         process.exit(status)
@@ -142,7 +145,7 @@ class SimulatedHost(SimulatedMachine):
             "/bin/sh",
             "-c",
             command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={"PATH": f"{self._folder}/bin:/usr/bin:/bin", "SIM": str(self._folder)},
@@ -166,6 +169,18 @@ class SimulatedHost(SimulatedMachine):
         ordered = order.exists()
         order.unlink(missing_ok=True)
         return ordered
+
+
+async def _feed(
+    process: "asyncssh.SSHServerProcess[bytes]", running: asyncio.subprocess.Process
+) -> None:
+    """Hand a program what the client sends it."""
+    assert running.stdin is not None
+    with suppress(ConnectionError, asyncssh.Error):
+        while data := await process.stdin.read(65536):
+            running.stdin.write(data)
+            await running.stdin.drain()
+    running.stdin.close()
 
 
 def _lay_out(folder: Path, packages: Sequence[str], others: int) -> None:

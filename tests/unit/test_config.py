@@ -279,3 +279,10 @@ def test_file_that_toml_cannot_hold__is_refused_as_a_setting(tmp_path: Path, tex
     file.write_text(text)
     with pytest.raises(SettingError, match="a TOML file"):
         load_settings(file=file, environment={}, options={})
+
+
+def test_settings__do_not_show_their_secrets(tmp_path: Path) -> None:
+    key = base64.b64encode(b"s3cret").decode()
+    settings = load(tmp_path=tmp_path, environment={"TENDHOST_SSH_KEY": key})
+    assert settings.ssh_key == b"s3cret"
+    assert "s3cret" not in repr(settings)

@@ -93,3 +93,18 @@ async def test_a_test_message_is_sent_and_what_went_wrong_is_said(tmp_path, caps
         assert SECRET not in said
         assert await asyncio.to_thread(tested, "other") == 1
         assert "expected a target (ops, down)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'log_level = "https://me:{SECRET}@example.org"',
+        f'[[audit_sink]]\nname = "x"\nkind = "syslog"\naddress = "tcp://me:{SECRET}@log"',
+        f'[[wave_hook]]\nname = "x"\nwhen = "before_wave"\ncommand = "curl -u {SECRET}"',
+    ],
+)
+def test_secret_in_a_wrong_setting__is_not_repeated(tmp_path, capsys, text):
+    assert main([*configured(tmp_path, text), "check-config"]) == 2
+    said = capsys.readouterr().err
+    assert "expected" in said
+    assert SECRET not in said

@@ -228,7 +228,7 @@ class Settings:
     """Issuers of JWTs that are credentials. In the file only."""
     wave_hook: tuple[WaveHookSettings, ...] = ()
     """What to run between waves. In the file only."""
-    ssh_key: bytes | None = None
+    ssh_key: bytes | None = field(default=None, repr=False)
     """A private key for hosts whose configuration names none, from TENDHOST_SSH_KEY (base64)."""
 
 
@@ -274,7 +274,7 @@ _TABLES: Mapping[str, type[Any]] = {
     "client_certificate": ClientCertificateSettings,
     "oidc_issuer": OidcIssuerSettings,
 }
-_SECRET = ("url", "urls")
+_SECRET = ("url", "urls", "command")
 WEB_URL = "an http or https URL"
 _WHEN = ("before_wave", "after_wave")
 

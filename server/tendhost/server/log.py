@@ -10,6 +10,16 @@ import sys
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+_SENDERS = ("notify-", "webhook")
+"""How the names of threads begin in which secrets are sent: libraries log the URLs there."""
+
+
+def _may_be_told(record: logging.LogRecord) -> bool:
+    """Whether a record holds no secret: what libraries say of a URL may, such as a header that urllib3 cannot read."""
+    sends = (record.threadName or "").startswith(_SENDERS)
+    return not sends or record.name.partition(".")[0] == "tendhost"
+
+
 class LineFormatter(logging.Formatter):
     """One line a record, and the traceback behind it."""
 
@@ -32,6 +42,7 @@ def _escaped(line: str) -> str:
 def configure_logging(level: str) -> None:
     """Send records of tendhost at `level` and above to stderr, and warnings of everything else."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_may_be_told)
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tendhost").setLevel(level.upper())

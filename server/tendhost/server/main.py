@@ -25,6 +25,7 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.hosts.host_authorities import HostAuthority
 from tendhost.server.domain.notifications.templates import Message, Urgency
 from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.domain.secret_texts import without_secrets
 from tendhost.server.engine.engine import running_engine
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(file=file, environment=os.environ, options=options)
         arm(os.environ)
     except (SettingError, UnknownFailpoint) as error:
-        print(f"tendhostd: {error}", file=sys.stderr)
+        print(f"tendhostd: {without_secrets(str(error))}", file=sys.stderr)
         return 2
     database = settings.state_dir / DATABASE
     if command == "backup":

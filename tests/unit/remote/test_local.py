@@ -116,3 +116,12 @@ async def test_command__that_cannot_be_started_is_told_as_such(
     monkeypatch.setattr(asyncio.get_running_loop(), "subprocess_exec", refused, raising=False)
     with pytest.raises(LinkLost, match="cannot be started: Resource temporarily unavailable"):
         await here.run("true", timeout=LONG)
+
+
+async def test_command__does_not_get_the_secrets_of_the_server(
+    here: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TENDHOST_SSH_KEY", "s3cret")
+    seen = await here.run("env", timeout=LONG)
+    assert b"PATH=" in seen.stdout
+    assert b"s3cret" not in seen.stdout

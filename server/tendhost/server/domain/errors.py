@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, dataclass_transform
 
+from tendhost.server.domain.secret_texts import without_secrets
+
 MOST_NAMED = 5
 """A message names at most this many of the things that an error is about."""
 
@@ -25,15 +27,16 @@ class StructuredError(Exception):
         dataclass(eq=False, repr=False, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        super().__init__(self.message())
+        super().__init__(without_secrets(self.message()))
 
     def message(self) -> str:
-        """What failed, with the value, why, and what to do next. `str(error)` gives the same text."""
+        """What failed, with the value, why, and what to do next. `str(error)` gives this text without secrets."""
         return self.template.format_map(self.facts())
 
     def facts(self) -> Mapping[str, str]:
-        """The fields as text, for programs."""
-        return {field.name: _text(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        """The fields as text, for programs, without secrets."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return {name: without_secrets(_text(getattr(self, name))) for name in names}
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         # An exception is copied and unpickled by its positional arguments: these have none.

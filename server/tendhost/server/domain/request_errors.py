@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tendhost.server.domain.errors import MOST_NAMED, TendhostError
+from tendhost.server.domain.secret_texts import without_secrets
 
 
 class RequestError(TendhostError):
@@ -24,7 +25,9 @@ class InvalidArgument(RequestError):
     violations: tuple[FieldViolation, ...]
 
     def __init__(self, *violations: FieldViolation) -> None:
-        self.violations = violations
+        self.violations = tuple(
+            FieldViolation(each.field, without_secrets(each.description)) for each in violations
+        )
         self.__post_init__()
 
     def message(self) -> str:

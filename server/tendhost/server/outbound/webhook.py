@@ -3,15 +3,17 @@
 import base64
 import hashlib
 import hmac
+import html
 import http.client
 import json
+import re
 import ssl
 from asyncio import timeout as deadline
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import TypeAlias
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 
 from tendhost.server.threads import DaemonThreads
 
@@ -19,6 +21,10 @@ THREADS = 4
 """Requests at the same time."""
 ANSWER = 200
 """Characters of the body of a refusal that stand in the message."""
+READ = 65536
+"""Bytes of a body that are read: more than a URL has, so that none of it is cut before it is taken out."""
+SHORTEST = 6
+"""Characters of a part of a URL that counts as a secret; a user and a password always do."""
 Document: TypeAlias = Mapping[str, object]
 """What JSON can hold."""
 SIGNATURE = "Tendhost-Signature"
@@ -68,6 +74,7 @@ class _HttpPost:
         self._connection = kind(parts.hostname or "", parts.port, timeout=seconds)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._body = body
+        self._secrets = _secrets(parts)
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": "tendhost",
@@ -77,12 +84,13 @@ class _HttpPost:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             encoded = base64.b64encode(pair.encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
+            self._secrets.append(encoded)
 
     def run(self) -> None:
         try:
             self._connection.request("POST", self._target, self._body, self._headers)
-            answer = self._connection.getresponse()
-            text = answer.read(ANSWER).decode(errors="replace").strip()
+            with self._connection.getresponse() as answer:
+                text = answer.read(READ).decode(errors="replace").strip()
         except ssl.SSLError as error:
             raise WebhookFailed(f"no TLS: {error.reason}") from error
         except TimeoutError as error:
@@ -96,10 +104,26 @@ class _HttpPost:
         finally:
             self._connection.close()
         if not 200 <= answer.status <= 299:
-            raise WebhookFailed(f"status {answer.status}" + (f": {text}" if text else ""))
+            told = self._without_secrets(text)[:ANSWER]
+            raise WebhookFailed(f"status {answer.status}" + (f": {told}" if told else ""))
+
+    def _without_secrets(self, text: str) -> str:
+        """`text` with "…" in place of every part of the URL: many servers repeat it where they refuse a request."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE)
+        return text
 
     def close_connection(self) -> None:
         """End the wait of the thread, whatever it waits for."""
         if (socket := self._connection.sock) is not None:
             with suppress(OSError):
                 socket.shutdown(2)
+
+
+def _secrets(parts: SplitResult) -> list[str]:
+    """What of a URL may be a secret, as it stands there, decoded, and as HTML has it."""
+    pieces = re.split(r"[/;]", parts.path) + re.split(r"[&;=]", parts.query)
+    found = {piece for piece in (*pieces, parts.query) if len(piece) >= SHORTEST}
+    found |= {text for text in (parts.username, parts.password) if text}
+    found |= {unquote(text) for text in found} | {unquote_plus(text) for text in found}
+    return [*found, *(html.escape(text) for text in found)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tendhost.server.domain.host_errors import LinkLost
 from tendhost.server.domain.hosts.host import LOCAL
+from tendhost.server.domain.secret_texts import environment_for_programs
 from tendhost.server.remote.commands import CommandRemote, Exit, Input
 from tendhost.server.remote.protocol import Remote, Target
 
@@ -111,6 +112,7 @@ class LocalRemote(CommandRemote):
                     line,
                     stdin=asyncio.subprocess.PIPE if input.data else asyncio.subprocess.DEVNULL,
                     start_new_session=True,
+                    env=environment_for_programs(os.environ),
                 )
                 _write(transport, await input.ready(process.ended))
                 await process.ended

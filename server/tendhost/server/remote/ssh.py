@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class SshSettings:
     """Connections that are opened at the same time."""
     handshakes_per_address: int = 4
     """Connections that are opened at the same time to one address."""
-    private_key: bytes | None = None
+    private_key: bytes | None = field(default=None, repr=False)
     """The key for hosts whose configuration names none."""
     host_authorities: tuple[HostAuthority, ...] = ()
     """The authorities that sign the certificates of hosts."""

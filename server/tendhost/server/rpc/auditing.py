@@ -5,6 +5,7 @@ from google.protobuf.message import Message
 from tendhost.server.domain.access.audit import STARTED, AuditRecord
 from tendhost.server.domain.access.principal import Principal
 from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.secret_texts import without_secrets
 from tendhost.server.engine.audit import AuditLog
 
 ON_HOSTS = frozenset(
@@ -57,7 +58,7 @@ def subject_of(request: Message) -> str:
     for name in _SUBJECTS:
         value = getattr(request, name, "")
         if isinstance(value, str) and value:
-            return value[:LONGEST]
+            return without_secrets(value)[:LONGEST]
     for name in _NESTED:
         nested = getattr(request, name, None)
         if isinstance(nested, Message) and (found := subject_of(nested)):

@@ -24,6 +24,7 @@ from tendhost.server.domain.policy.windows import unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.plan import require_sound_spec
 from tendhost.server.domain.schedules.recurrence import unsound_recurrence
+from tendhost.server.domain.secret_texts import without_secrets
 from tendhost.server.rpc.convert.health import health_checks
 from tendhost.server.rpc.convert.rollouts import rollout_spec
 from tendhost.server.rpc.convert.windows import freezes, windows
@@ -117,6 +118,8 @@ def _violation(violation: protovalidate.Violation) -> FieldViolation:
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"
     value = violation.field_value
+    if isinstance(value, str):
+        value = without_secrets(value)
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) else ""
     if isinstance(value, str) and len(value) > SHOWN_VALUE:
         shown = f"{value[:SHOWN_VALUE]!r}…: "

@@ -1,11 +1,12 @@
 """Wave hooks, which the server runs between the waves of a rollout, and the facts that they get."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.rollouts.rollout import Rollout
+from tendhost.server.domain.secret_texts import environment_for_programs
 
 
 class WaveMoment(StrEnum):
@@ -23,7 +24,7 @@ class WaveHook:
     when: WaveMoment
     command: tuple[str, ...] = ()
     """A program and its arguments; no shell is involved."""
-    url: str = ""
+    url: str = field(default="", repr=False)
     """URL to which a JSON document is posted. It may hold secrets, so no message names it."""
     timeout: timedelta = timedelta(minutes=1)
     """Time limit for the command, or for the whole response."""
@@ -78,8 +79,7 @@ def environment_of(
     hook: WaveHook, rollout: Rollout, inherited: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of a command: that of the server, without the settings and secrets of tendhost."""
-    kept = {name: value for name, value in inherited.items() if not name.startswith("TENDHOST_")}
     facts = {
         f"TENDHOST_{name.upper()}": str(value) for name, value in facts_of(hook, rollout).items()
     }
-    return kept | facts
+    return environment_for_programs(inherited) | facts
