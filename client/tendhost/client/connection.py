@@ -95,6 +95,20 @@ class Connection:
         return (("authorization", f"Bearer {self.token}"),)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unnamed(Connection):
+    """A server that nobody has named, at a port where every user of this machine may listen."""
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Raises InvalidRequest rather than to show a token to whoever listens; a certificate says who that is."""
+        if self.token and not self.encrypted:
+            raise InvalidRequest(
+                f"the token was not sent: no server is named, and every user of this machine may listen at"
+                f" {self.server}; name the server: --server ADDRESS, or {SERVER_VARIABLE}"
+            )
+        return Connection.metadata(self)
+
+
 def default_connection(
     environment: Mapping[str, str], contexts: Contexts, *, server: str = ""
 ) -> Connection:
@@ -102,7 +116,7 @@ def default_connection(
 
     TENDHOST_SERVER, TENDHOST_TOKEN and TENDHOST_CA beat the current context, which beats the unix socket of a
     server on this machine, which beats DEFAULT_TARGET. Token and CA of a context go to its own server only, and
-    so do those of the environment where that names a server.
+    so do those of the environment where that names a server. To DEFAULT_TARGET goes no token unless somebody names it.
     """
     of_environment = environment.get(SERVER_VARIABLE, "")
     named = server or of_environment
@@ -121,8 +135,10 @@ def default_connection(
             certificate=current.certificate,
             key=current.key,
         )
+    elif chosen := named or _own_socket(environment):
+        found = Connection(server=chosen)
     else:
-        found = Connection(server=named or _own_socket(environment) or DEFAULT_TARGET)
+        found = _Unnamed(server=DEFAULT_TARGET)
     return replace(
         found,
         token=environment.get(TOKEN_VARIABLE) or found.token,
@@ -145,11 +161,21 @@ def _own_socket(environment: Mapping[str, str]) -> str:
     )
     for folder in folders:
         try:
-            if (folder / _SOCKET).is_socket() and os.access(folder / _SOCKET, os.R_OK | os.W_OK):
+            if _may_use(folder / _SOCKET, of_anybody=folder == SYSTEM_FOLDER):
                 return f"unix:{folder / _SOCKET}"
         except PermissionError:
             continue  # somebody else's
     return ""
+
+
+def _may_use(path: Path, *, of_anybody: bool) -> bool:
+    """Whether a path is a socket that this user may use, and its own unless it may be `of_anybody`."""
+    # Root may use each user's, by an environment that was left to it; the system's folder only root can make.
+    return (
+        path.is_socket()
+        and os.access(path, os.R_OK | os.W_OK)
+        and (of_anybody or path.stat().st_uid == os.geteuid())
+    )
 
 
 def _is_loopback(server: str) -> bool:

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tendhost.client.cli import main
 from tendhost.v1 import access_service_pb2 as pb
 from tendhost.v1 import host_pb2
 from tests.contract.client.mock_server import Refused
@@ -49,6 +50,22 @@ def test_login__that_is_refused_stores_nothing(tendhost, server, contexts, monke
     done = tendhost("login")
     assert (done.status, done.err) == (2, "error: it expired\n")
     assert not contexts.exists()
+
+
+@pytest.mark.parametrize("words", [["login"], ["whoami"], ["host", "list"]])
+def test_token__goes_to_no_server_that_nobody_named(contexts, tmp_path, monkeypatch, capsys, words):
+    for name, value in {"TENDHOST_TOKEN": TEXT, "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("tendhost.client.connection.SYSTEM_FOLDER", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "the token was not sent: no server is named" in capsys.readouterr().err
+    assert not contexts.exists()
+    with pytest.raises(SystemExit) as ended:
+        main(["context", "list"])  # needs no server
+    assert ended.value.code == 0
 
 
 def test_login__refuses_a_file_that_is_not_there(tendhost, server):

@@ -1,7 +1,9 @@
 """Which server is meant, and which credential goes with it: the environment, contexts, and sockets."""
 
 import json
+import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,8 @@ def listening(path: Path) -> socket.socket:
 
 
 def test_nothing_said__means_the_port_of_this_machine(nowhere: dict[str, str]):
-    assert default_connection(nowhere, contexts()) == Connection(server=DEFAULT_TARGET)
+    found = default_connection(nowhere, contexts())
+    assert (found.server, found.metadata(), found.credentials()) == (DEFAULT_TARGET, (), None)
 
 
 def test_socket_of_ones_own__beats_the_port(nowhere: dict[str, str], tmp_path: Path):
@@ -147,6 +150,48 @@ def test_token_of_the_environment__goes_to_the_server_of_the_environment_only(no
     staging = default_connection(given, contexts(), server="staging:1")
     assert (staging.token, staging.ca) == ("", "")
     assert default_connection(given, contexts(), server="prod:1").token == "t"
+
+
+def test_token__goes_to_no_port_that_nobody_named(nowhere: dict[str, str]):
+    of_environment = default_connection(nowhere | {"TENDHOST_TOKEN": "secret"}, contexts())
+    of_login = replace(default_connection(nowhere, contexts()), token="secret")
+    for found in (of_environment, of_login):
+        assert found.server == DEFAULT_TARGET
+        with pytest.raises(InvalidRequest, match="name the server") as refused:
+            found.metadata()
+        assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("named", [{"TENDHOST_SERVER": DEFAULT_TARGET}, {"TENDHOST_CA": "/ca.pem"}])
+def test_token__goes_to_the_port_that_is_named_or_shows_its_certificate(
+    nowhere: dict[str, str], named: dict[str, str]
+):
+    found = default_connection(nowhere | {"TENDHOST_TOKEN": "t"} | named, contexts())
+    assert found.metadata() == (("authorization", "Bearer t"),)
+    assert default_connection(
+        nowhere | {"TENDHOST_TOKEN": "t"}, contexts(), server=DEFAULT_TARGET
+    ).metadata()
+
+
+def test_token__goes_to_the_socket_of_its_own_user(nowhere: dict[str, str], tmp_path: Path):
+    with listening(tmp_path / "run/tendhost/tendhostd.sock"):
+        found = default_connection(nowhere | {"TENDHOST_TOKEN": "t"}, contexts())
+    # Without it, the call would be the local admin's, who may do more than the token.
+    assert found.metadata() == (("authorization", "Bearer t"),)
+
+
+@pytest.mark.parametrize("folder", ["run/tendhost", "system"])
+def test_socket_of_somebody_else__is_taken_in_the_folder_of_the_system_only(
+    nowhere: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+):
+    monkeypatch.setattr("tendhost.client.connection.SYSTEM_FOLDER", tmp_path / "system")
+    owner = os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    path = tmp_path / folder / "tendhostd.sock"
+    with listening(path):
+        found = default_connection(nowhere, contexts()).server
+    assert found == (f"unix:{path}" if folder == "system" else DEFAULT_TARGET)
 
 
 def test_localhost__is_one_address_where_calls_are_not_encrypted():

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,6 @@ import typer
 
 from tendhost.client import Client
 from tendhost.client.cli.session import Session, print_line, refuse
-from tendhost.client.connection import Connection
 from tendhost.client.contexts import Context, load_contexts
 
 
@@ -73,16 +73,14 @@ def login(
                 f"logged in at {session.server} as {caller.principal} ({roles}), context {name}"
             )
 
-    Session(
-        Connection(
-            server=session.server,
-            token=token,
-            ca=stored.ca,
-            certificate=stored.certificate,
-            key=stored.key,
-        ),
-        session.output,
-    ).run(work)
+    connection = replace(
+        session.connection,
+        token=token,
+        ca=stored.ca,
+        certificate=stored.certificate,
+        key=stored.key,
+    )
+    Session(connection, session.output).run(work)
 
 
 def _token() -> str:
