@@ -111,6 +111,37 @@ async def test_host_that_has_left_the_scope__is_shown_no_more_in_its_rollout(fle
     assert b"web2" not in explained.SerializeToString()
 
 
+async def test_pages_of_a_rollout__meet_each_host_of_the_scope_once_and_read_few_rows_apart(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+):
+    left = [f"left{number}" for number in range(6)]
+    for name in (*left, "zebra"):
+        await fleet.owner.register(name, groups=["web"])
+    rollout = await begin(fleet, dry_run=True)
+    await fleet.world.rollout_ended(rollout.id)
+    for name in left:
+        await labelled(fleet, name, "web-canary")
+    reads, real = 0, fleet.world.store.members
+
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await real(*args, **kwargs)
+
+    monkeypatch.setattr(fleet.world.store, "members", counted)
+    seen, token = [], ""
+    while True:
+        page = await fleet.call(
+            SERVICE + "GetRollout", id=rollout.id, page_size=1, page_token=token
+        )
+        seen += [host.host for host in page.hosts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == ["web1", "web2", "zebra"]
+    assert reads == len(seen)
+
+
 async def test_retry__reaches_no_host_that_has_left_the_scope(fleet: Fleet):
     for name in ("web1", "web2"):
         fleet.fakes[name].pending = {"web": Pending(breaks=True)}

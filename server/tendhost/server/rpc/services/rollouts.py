@@ -25,6 +25,7 @@ from tendhost.server.rpc.convert.rollouts import (
     wave_message,
 )
 from tendhost.server.rpc.interceptor import call, caller
+from tendhost.server.rpc.pacing import pause
 from tendhost.server.rpc.paging import (
     LARGEST_PAGE,
     fill,
@@ -136,12 +137,14 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     ) -> Page[Member]:
         """Members from the position that follows `after` on, without hidden ones, as their caller sees them."""
         found: list[Member | Unreadable] = []
+        read = LARGEST_PAGE if hidden else limit
         while True:
-            page = await self._store.members(id, after=after, limit=limit)
+            page = await self._store.members(id, after=after, limit=read)
             found += _members_seen(page.rows, hidden)
             if not page.more or len(found) >= limit:
                 return Page(rows=tuple(found[:limit]), more=page.more or len(found) > limit)
             after = int(_position(page.rows[-1]))
+            await pause()
 
     async def ListRollouts(
         self, request: pb.ListRolloutsRequest, context: Any
@@ -177,6 +180,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
                 return Page(rows=tuple(found), more=False)
             last = page.rows[-1]
             before = last.position if isinstance(last, Unreadable) else last.id
+            await pause()
 
     async def PauseRollout(
         self, request: pb.PauseRolloutRequest, context: Any

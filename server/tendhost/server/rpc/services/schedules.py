@@ -19,6 +19,7 @@ from tendhost.server.rpc.convert.schedules import (
     unknown_paths,
 )
 from tendhost.server.rpc.interceptor import call, caller
+from tendhost.server.rpc.pacing import pause
 from tendhost.server.rpc.paging import LARGEST_PAGE, fill, page_size, position
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.scoping import Scopes
@@ -86,6 +87,7 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
                 return Page(rows=tuple(found[:limit]), more=len(found) > limit)
             last = page.rows[-1]
             after = last.position if isinstance(last, Unreadable) else last.name
+            await pause()
 
     async def _seen(self, view: ScheduleView) -> ScheduleView:
         """The schedule as the caller sees it."""
