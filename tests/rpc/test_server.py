@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -339,6 +340,26 @@ async def test_an_address_that_is_taken_is_refused(world: World):
         with pytest.raises(ConfigurationError, match="not in use"):
             async with serving(engine, address):
                 raise AssertionError("two servers on one address")
+
+
+async def test_an_address_of_which_somebody_else_has_a_part_is_refused(world: World):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        async with world.running() as engine:
+            with pytest.raises(ConfigurationError, match=r"not in use .Address already in use"):
+                async with serving(engine, f"localhost:{other.getsockname()[1]}"):
+                    raise AssertionError("clients would call somebody else's server")
+
+
+async def test_a_file_in_the_place_of_a_socket_stays(world: World):
+    file = world.directory / "tendhost.sock"
+    file.write_text("mine")
+    async with world.running() as engine:
+        with pytest.raises(ConfigurationError, match="something else is there"):
+            async with serving(engine, f"unix:{file}"):
+                raise AssertionError("the file is gone")
+    assert file.read_text() == "mine"
 
 
 async def test_a_server_on_a_unix_socket_serves(world: World):

@@ -1,6 +1,7 @@
 """TLS through real connections: certificates, their rotation, and what both ends are told when it does not fit."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
 from tendhost.client import (
     CertificateUse,
@@ -290,6 +295,78 @@ def test_files__that_cannot_be_used_are_refused_at_the_start(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("spoilt", [SERVER, SERVER_KEY, CA])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda file: file.mkdir(), "it is a folder, a pipe or a device"),
+        (lambda file: os.mkfifo(file, 0o600), "it is a folder, a pipe or a device"),
+        (lambda file: file.symlink_to("/dev/zero"), "it is a folder, a pipe or a device"),
+        (lambda file: file.symlink_to(file), "it cannot be read (Too many levels of symbolic"),
+        (lambda file: file.write_bytes(b""), "it is empty"),
+        (lambda file: file.write_bytes(b"\x30\x82\x01"), "convert it with openssl"),
+        (lambda file: file.write_bytes(bytes(2 << 20)), "it has more than 1048576 bytes"),
+    ],
+)
+def test_file__that_is_none_is_refused_under_the_name_of_its_setting(
+    tmp_path: Path, spoilt: str, make: Any, words: str
+):
+    files = made(tmp_path)
+    (tmp_path / spoilt).unlink()
+    make(tmp_path / spoilt)
+    with pytest.raises(ConfigurationError) as caught:
+        files.credentials(clients=True)
+    settings = {SERVER: "tls_certificate", SERVER_KEY: "tls_key", CA: "tls_client_ca"}
+    assert (caught.value.field, caught.value.value) == (settings[spoilt], str(tmp_path / spoilt))
+    assert words in str(caught.value)
+    assert "cryptography" not in str(caught.value)
+
+
+def test_certificate__in_a_file_with_its_key_is_its_owners_alone(tmp_path: Path):
+    files = made(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
+    files = TlsFiles(certificate=both, key=files.key)
+    both.chmod(0o644)
+    with pytest.raises(ConfigurationError, match=f"others may read it; run: chmod 600 {both}"):
+        files.credentials(clients=False)
+    both.chmod(0o600)
+    files.credentials(clients=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "good"),
+    [
+        (lambda: ec.generate_private_key(ec.SECP384R1()), True),
+        (lambda: rsa.generate_private_key(65537, 2048), True),
+        (lambda: rsa.generate_private_key(65537, 1024), False),
+        (lambda: ec.generate_private_key(ec.SECP521R1()), False),
+        (lambda: ec.generate_private_key(ec.SECP256K1()), False),
+        (ed25519.Ed25519PrivateKey.generate, False),
+    ],
+)
+def test_key__that_clients_do_not_accept_is_refused(tmp_path: Path, key: Any, good: bool):
+    files, own = TlsFiles(certificate=tmp_path / SERVER, key=tmp_path / SERVER_KEY), key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    hash = None if isinstance(own, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    certificate = (
+        x509.CertificateBuilder(name, name, own.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+        .sign(own, hash)
+    )
+    encoding = serialization.Encoding.PEM
+    files.certificate.write_bytes(certificate.public_bytes(encoding))
+    pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    files.key.touch(mode=0o600)
+    files.key.write_bytes(own.private_bytes(encoding, pkcs8, none))
+    if good:
+        files.credentials(clients=False)
+        return
+    with pytest.raises(ConfigurationError, match=r"tls_key: .* clients need a key on one of"):
+        files.credentials(clients=False)
+
+
 def test_authority__is_not_replaced(tmp_path: Path):
     make_authority(tmp_path, now=NOW)
     former = (tmp_path / CA).read_bytes()
@@ -369,12 +446,26 @@ async def test_client__sends_no_token_in_plain_text_to_another_machine():
         ({"ca": CA_KEY}, "is a private key, expected a certificate"),
         ({"ca": "missing.pem"}, "cannot be read"),
         ({"certificate": SERVER, "key": CA}, "expected a private key"),
+        ({"certificate": SERVER}, "key: required with"),
+        ({"key": SERVER_KEY}, "certificate: required with"),
+        ({"certificate": SERVER, "key": CA_KEY}, "is not the key of"),
+        ({"certificate": SERVER, "key": "open.key"}, "others may read"),
+        ({"ca": "."}, "a folder, a pipe or a device"),
+        ({"ca": "fifo"}, "a folder, a pipe or a device"),
+        ({"ca": "cut.pem"}, "is damaged"),
+        ({"ca": "half.pem"}, "is damaged"),
+        ({"certificate": "cut.pem", "key": SERVER_KEY}, "is damaged"),
     ],
 )
 async def test_client__refuses_files_that_are_something_else(
     tmp_path: Path, how: dict[str, str], words: str
 ):
     made(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    whole = (tmp_path / CA).read_text()
+    (tmp_path / "cut.pem").write_text(whole[:200])
+    (tmp_path / "half.pem").write_text(whole + whole[:200])
+    (tmp_path / "open.key").write_bytes((tmp_path / SERVER_KEY).read_bytes())
     files = {name: str(tmp_path / path) for name, path in how.items()}
     assert words in await refused({"server": "tls://127.0.0.1:1", **files}, InvalidRequest)
 

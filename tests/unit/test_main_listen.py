@@ -39,6 +39,7 @@ def test_address__without_credentials_is_of_this_machine(
     [
         ("tls://127.0.0.1:0", SERVER, b"x", "holds no certificate in PEM form"),
         ("tls://127.0.0.1:0", SERVER_KEY, None, "No such file"),
+        ("tls://127.0.0.1:0", SERVER, None, "expected a certificate for TLS; make a certificate"),
         ("mtls://127.0.0.1:0", CA, b"x", "holds no certificate in PEM form"),
         ("mtls://127.0.0.1:0", CA, None, "tls_client_ca: invalid value"),
     ],
@@ -59,3 +60,17 @@ def test_certificate__that_cannot_be_used_is_found_before_anything_is_served(
     assert run(tmp_path, "--listen", address, "check-config") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_address__is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(tmp_path, "--listen", "127.0.0.1:5,127.0.0.1:5", "check-config") == 2
+    assert (
+        "listen: invalid value '127.0.0.1:5', expected each address once" in capsys.readouterr().err
+    )
+    assert run(tmp_path, "--listen", "unix:/run/x,unix:///run/x", "check-config") == 2
+    assert run(tmp_path, "--listen", "127.0.0.1:0,127.0.0.1:0", "check-config") == 0
+
+
+def test_init__of_a_name_that_cannot_be_used_makes_no_ca(tmp_path: Path):
+    assert run(tmp_path, "tls", "init", "localhost", "bad name") == 1
+    assert not list(tmp_path.iterdir())

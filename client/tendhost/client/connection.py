@@ -3,6 +3,8 @@
 import ipaddress
 import os
 import re
+import ssl
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +23,13 @@ _HOST_AND_PORT = re.compile(
 )
 """Names and addresses, and no scheme of gRPC's own (doc/naming.md of gRPC)."""
 LAST_PORT = 65535
+_SOCKET_ADDRESS = re.compile(r"unix:(?:///|(?!//))[^\x00-\x1f\x7f%?#]+")
+"""gRPC takes it for a URI: it decodes "%", leaves out what follows "?" or "#", and takes unix://a for a host."""
+_LARGEST = 4 << 20
+"""Bytes of a file with certificates that are read; bundles of all public CAs have a twentieth of it."""
+_CERTIFICATES = re.compile(
+    r"-----BEGIN CERTIFICATE-----.*?(?:-----END CERTIFICATE-----|\Z)", re.DOTALL
+)
 _SOCKET = "tendhostd.sock"
 SYSTEM_FOLDER = Path("/run/tendhost")
 """Of a server that root or a service runs."""
@@ -50,7 +59,7 @@ class Connection:
             match = _HOST_AND_PORT.fullmatch(_without_prefix(self.server))
             usable = match is not None and int(match["port"]) <= LAST_PORT
         else:
-            usable = self.server != "unix:"
+            usable = _SOCKET_ADDRESS.fullmatch(self.server) is not None
         if not usable:
             raise InvalidRequest(
                 f"server: invalid address {self.server!r}, expected HOST:PORT, tls://HOST:PORT or unix:/path"
@@ -80,10 +89,14 @@ class Connection:
         """For the channel; None: it is not encrypted. Raises InvalidRequest where a file cannot be used."""
         if not self.encrypted:
             return None
+        roots = _pem(self.ca, "ca", "CERTIFICATE")
+        _require_certificates(self.ca, "ca", roots)
+        chain = _pem(self.certificate, "certificate", "CERTIFICATE")
+        _require_certificates(self.certificate, "certificate", chain)
+        key = _pem(self.key, "key", "PRIVATE KEY")
+        _require_pair(self.certificate, self.key)
         return grpc.ssl_channel_credentials(
-            root_certificates=_pem(self.ca, "ca", "CERTIFICATE"),
-            private_key=_pem(self.key, "key", "PRIVATE KEY"),
-            certificate_chain=_pem(self.certificate, "certificate", "CERTIFICATE"),
+            root_certificates=roots, private_key=key, certificate_chain=chain
         )
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -91,7 +104,10 @@ class Connection:
         if not self.token:
             return ()
         if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
-            raise InvalidRequest("token: it holds spaces or letters that no token has")
+            raise InvalidRequest(
+                "token: it holds spaces or letters that no token has; copy it again into TENDHOST_TOKEN, or log in"
+                " again: tendhost login"
+            )
         return (("authorization", f"Bearer {self.token}"),)
 
 
@@ -191,12 +207,67 @@ def _is_loopback(server: str) -> bool:
 def _pem(path: str, what: str, kind: str) -> bytes | None:
     if not path:
         return None
-    try:
-        content = Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"{what}: {path!r} cannot be read: {error.strerror}") from error
+    content, mode = _read(Path(path).expanduser(), what)
     if f"{kind}-----".encode() not in content:
         found = "a private key" if b"PRIVATE KEY-----" in content else "something else"
         wanted = "a private key" if kind == "PRIVATE KEY" else "a certificate"
         raise InvalidRequest(f"{what}: {path!r} is {found}, expected {wanted} in PEM form")
+    if b"PRIVATE KEY-----" in content and mode & 0o077:
+        raise InvalidRequest(
+            f"{what}: others may read {path!r}, which has a private key; run: chmod 600 {path}"
+        )
     return content
+
+
+def _read(path: Path, what: str) -> tuple[bytes, int]:
+    """The content and the mode of a file. Raises InvalidRequest."""
+    try:
+        # Not blocking: a FIFO without a writer would hold up the command for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise InvalidRequest(
+                    f"{what}: {str(path)!r} is a folder, a pipe or a device, expected a file"
+                )
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(_LARGEST), mode
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise InvalidRequest(f"{what}: {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the path
+        raise InvalidRequest(f"{what}: {str(path)!r} cannot be read: {error}") from error
+
+
+def _require_certificates(path: str, what: str, content: bytes | None) -> None:
+    """Raise InvalidRequest for certificates that TLS libraries cannot read: gRPC would only say that nobody answers."""
+    if content is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            cadata="\n".join(_CERTIFICATES.findall(content.decode("ascii", "replace")))
+        )
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidRequest(
+            f"{what}: {path!r} has a certificate that is damaged; copy the file again"
+        ) from error
+
+
+def _require_pair(certificate: str, key: str) -> None:
+    """Raise InvalidRequest for a client certificate without its private key, or with another one."""
+    if bool(certificate) != bool(key):
+        missing, given = ("key", certificate) if certificate else ("certificate", key)
+        raise InvalidRequest(
+            f"{missing}: required with {given!r}; a client certificate needs both files"
+        )
+    if not certificate:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # With a passphrase: without one, OpenSSL would ask for it at the terminal.
+        context.load_cert_chain(Path(certificate).expanduser(), Path(key).expanduser(), lambda: "")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise InvalidRequest(
+            f"key: {key!r} is damaged, has a passphrase, or is not the key of {certificate!r}"
+        ) from error

@@ -3,14 +3,16 @@
 import ipaddress
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_YEARS = timedelta(days=3650)
@@ -18,6 +20,11 @@ LEAF_DAYS = timedelta(days=397)
 """Browsers and Apple's libraries refuse server certificates of more than 398 days."""
 _BACKDATED = timedelta(minutes=5)
 """So that a certificate is valid at once on machines whose clocks are behind."""
+
+LARGEST = 1 << 20
+"""Bytes of a file: bundles of all public CAs have a quarter of it."""
+SHORTEST_RSA_BITS = 2048
+"""NIST SP 800-131A, table 2; the TLS library of most systems refuses less."""
 
 LONGEST_NAME = 253
 """Of a DNS name as text (RFC 1035, section 2.3.4)."""
@@ -31,6 +38,11 @@ nobody who may get it for a machine that is called the same."""
 
 CA, CA_KEY = "ca.pem", "ca.key"
 SERVER, SERVER_KEY = "server.pem", "server.key"
+
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_DAMAGED = "its certificate is damaged"
+_CURVES = ("secp256r1", "secp384r1")
+"""Clients of gRPC (BoringSSL) end the connection without a word for any other, and for Ed25519."""
 
 
 class CertificateProblem(Exception):
@@ -174,16 +186,40 @@ def expiry_of(path: Path) -> datetime:
     try:
         found = x509.load_pem_x509_certificates(_read(path))
     except ValueError as error:
-        raise CertificateProblem(path, f"it holds no certificate in PEM form ({error})") from error
+        raise CertificateProblem(path, _DAMAGED) from error
     return min(certificate.not_valid_after_utc for certificate in found)
 
 
 def require_pair(certificate: Path, key: Path) -> CertificateInfo:
     """Raise CertificateProblem unless the two belong together and nobody but the owner may read the key."""
-    found = _certificate(certificate)
-    if _key(key).public_key() != found.public_key():
+    found, own = _certificate(certificate), _key(key)
+    if own.public_key() != found.public_key():
         raise CertificateProblem(key, f"it is not the key of {certificate}")
+    _require_strong(key, own)
     return info_of(certificate)
+
+
+def _require_strong(path: Path, key: object) -> None:
+    if isinstance(key, rsa.RSAPrivateKey):
+        if key.key_size >= SHORTEST_RSA_BITS:
+            return
+        found = f"it is an RSA key of {key.key_size} bits"
+    elif isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+        return
+    else:
+        found = "it is of another kind"
+    expected = f"a key on one of the curves {', '.join(_CURVES)}, or an RSA key of {SHORTEST_RSA_BITS} bits or more"
+    raise CertificateProblem(path, f"{found}, and clients need {expected}")
+
+
+def require_names(folder: Path, names: Iterable[str]) -> None:
+    """Raise CertificateProblem for a name that no certificate can have."""
+    for name in names:
+        if not _usable_name(name):
+            raise CertificateProblem(
+                folder,
+                f"invalid name {name!r}, expected the name of a host, such as updates.example.org, or an IP address",
+            )
 
 
 def client_certificate(pem: bytes) -> ClientCertificate:
@@ -233,12 +269,7 @@ def _issue(
     usage: x509.ObjectIdentifier,
     now: datetime,
 ) -> None:
-    for name in names:
-        if not _usable_name(name):
-            raise CertificateProblem(
-                folder / files[0],
-                f"invalid name {name!r}, expected the name of a host, such as updates.example.org, or an IP address",
-            )
+    require_names(folder, names)
     if not (folder / CA).exists():
         raise CertificateProblem(folder / CA, "there is no CA; make one: tendhostd tls init NAME")
     authority, authority_key = _certificate(folder / CA), _key(folder / CA_KEY)
@@ -309,27 +340,40 @@ def _builder(
 
 def _certificate(path: Path) -> x509.Certificate:
     raw = _read(path)
-    if b"PRIVATE KEY-----" in raw and b"-----BEGIN CERTIFICATE-----" not in raw:
+    if b"PRIVATE KEY-----" in raw and _BEGIN not in raw:
         raise CertificateProblem(path, "it is a private key, and a certificate is expected")
+    if _BEGIN not in raw:
+        raise CertificateProblem(path, f"it holds no certificate in PEM form{_instead(path, raw)}")
     try:
         return x509.load_pem_x509_certificate(raw)
     except ValueError as error:
-        raise CertificateProblem(path, f"it holds no certificate in PEM form ({error})") from error
+        raise CertificateProblem(path, _DAMAGED) from error
 
 
 def _key(path: Path) -> ec.EllipticCurvePrivateKey:
     raw = _read(path)
-    if path.stat().st_mode & 0o077:
-        raise CertificateProblem(path, f"others may read it; run: chmod 600 {path}")
-    if b"-----BEGIN CERTIFICATE-----" in raw and b"PRIVATE KEY-----" not in raw:
+    if _BEGIN in raw and b"PRIVATE KEY-----" not in raw:
         raise CertificateProblem(path, "it is a certificate, and a private key is expected")
+    if b"PRIVATE KEY-----" not in raw:
+        raise CertificateProblem(path, f"it holds no private key in PEM form{_instead(path, raw)}")
     try:
         key = serialization.load_pem_private_key(raw, password=None)
     except TypeError as error:
         raise CertificateProblem(path, "it has a passphrase; store it without one") from error
-    except ValueError as error:
-        raise CertificateProblem(path, f"it holds no private key in PEM form ({error})") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateProblem(
+            path, "it holds no private key in PEM form, or it is damaged"
+        ) from error
     return key  # type: ignore[return-value]  # other kinds of keys have the same methods
+
+
+def _instead(path: Path, raw: bytes) -> str:
+    """What a file is that is not in PEM form, and what to type."""
+    if not raw.strip():
+        return ": it is empty"
+    if raw.startswith(b"\x30"):  # SEQUENCE: ITU-T X.690, section 8.9
+        return ", but in DER form, most likely; convert it with openssl: openssl x509 (for a key: pkey) -inform der"
+    return ""
 
 
 def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -341,10 +385,33 @@ def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _read(path: Path) -> bytes:
+    """The content of a file; one with a private key is to be its owner's alone."""
     try:
-        return path.read_bytes()
+        # Not blocking: a FIFO without a writer would hold up the start, and each handshake after it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            seen = os.fstat(descriptor)
+            if not stat.S_ISREG(seen.st_mode):
+                raise CertificateProblem(path, "it is a folder, a pipe or a device, and no file")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(LARGEST + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise CertificateProblem(path, f"it cannot be read ({error.strerror})") from error
+    if len(content) > LARGEST:
+        raise CertificateProblem(path, f"it has more than {LARGEST} bytes")
+    if b"PRIVATE KEY-----" in content and _exposed(seen):
+        raise CertificateProblem(path, f"others may read it; run: chmod 600 {path}")
+    return content
+
+
+def _exposed(seen: os.stat_result) -> bool:
+    """Whether more may read a file than its owner, or, if that is somebody else, than a group that we are in.
+
+    Credentials of systemd look like the latter (systemd.exec(5)), and so do keys of a group such as ssl-cert.
+    """
+    return bool(seen.st_mode & (0o077 if seen.st_uid == os.geteuid() else 0o007))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -19,7 +19,13 @@ from tendhost.server.certificates import (
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
 from tendhost.server.domain.access.call_limits import CallLimits
 from tendhost.server.domain.access.certificate_expiry import CertificateExpiry, CertificateUse
-from tendhost.server.domain.access.listen import LISTEN_FORMS, Listener, Security, listener_of
+from tendhost.server.domain.access.listen import (
+    LISTEN_FORMS,
+    Listener,
+    Security,
+    is_loopback,
+    listener_of,
+)
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.hosts.host_authorities import (
     EXPECTED,
@@ -52,7 +58,7 @@ Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
 
 def listeners_of(settings: Settings) -> Sequence[Listener]:
     """The addresses to listen on. Raises ConfigurationError, also where the certificate for one cannot be used."""
-    listeners = []
+    listeners: list[Listener] = []
     for address in settings.listen:
         try:
             listener = listener_of(address)
@@ -63,20 +69,33 @@ def listeners_of(settings: Settings) -> Sequence[Listener]:
             raise ConfigurationError(
                 field="auth",
                 value="none",
-                expected=f"required, for {address} can be reached from other machines",
+                expected=f"required, for calls to {address} go through TLS; none is for unix:/path and loopback"
+                " addresses in plain text",
             )
         files = tls_files(settings) if encrypted else None
         if encrypted and files is None:
-            raise ConfigurationError(
-                field="listen",
-                value=address,
-                expected="a loopback address or unix:/path, for calls from other machines need TLS; make a"
-                " certificate: tendhostd tls init NAME",
-            )
+            raise ConfigurationError(field="listen", value=address, expected=_expected_of(listener))
         if files is not None:
             files.credentials(clients=listener.security is Security.MUTUAL_TLS)
+        if listener.address in (known.address for known in listeners if _port_of(known) != "0"):
+            raise ConfigurationError(field="listen", value=address, expected="each address once")
         listeners.append(listener)
     return listeners
+
+
+def _port_of(listener: Listener) -> str:
+    return listener.address.rpartition(":")[2]
+
+
+def _expected_of(listener: Listener) -> str:
+    """What is missing for an address that needs TLS where there is no certificate."""
+    host = listener.address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    wanted = (
+        "a certificate for TLS"
+        if is_loopback(host)
+        else "a loopback address or unix:/path, for calls from other machines need TLS"
+    )
+    return f"{wanted}; make a certificate: tendhostd tls init NAME"
 
 
 def tls_files(settings: Settings) -> TlsFiles | None:

@@ -13,6 +13,7 @@ from tendhost.server.certificates import (
     issue_client,
     issue_server,
     make_authority,
+    require_names,
 )
 from tendhost.server.clock import SystemClock
 from tendhost.server.config import Settings
@@ -30,6 +31,7 @@ class TlsAnswer:
 def _tls_init(settings: Settings, names: Sequence[str]) -> TlsAnswer:
     folder, now = settings.state_dir / TLS_FOLDER, SystemClock().now()
     names = names or _present_names(folder / SERVER)
+    require_names(folder, names)
     if not (folder / CA).exists():
         make_authority(folder, now=now)
     issue_server(folder, names, now=now)

@@ -217,6 +217,7 @@ def test_socket__that_its_user_may_not_use_is_not_taken(
             "tls://127.0.0.1:50051",
             "mtls://example.org:1",
             "unix:relative.sock",
+            "unix:///run/a b.sock",
             "tls://[2001:db8::1]:7",
         ),
     ],
@@ -230,6 +231,7 @@ def test_address__of_a_server_is_taken(server: str):
     [
         # gRPC takes a port modulo 65536, and 443 where there is none: another program would get the token.
         *("127.0.0.1:65536", "127.0.0.1:99999", "localhost", "example.org", "127.0.0.1:", ":50051"),
+        *("unix://", "unix://host/x", "unix:/a%20b", "unix:/a?b", "unix:/a#b", "unix:/a\n"),
         *("", "unix:", "tls://", "tls://example.org", "mtls://:1", "::1:50051", "127.0.0.1:-1"),
         *(
             "http://localhost:50051",

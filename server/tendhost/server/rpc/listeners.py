@@ -1,5 +1,6 @@
 """The addresses that the server listens on: unix sockets and loopback in plain text, everything else with TLS."""
 
+import errno
 import os
 import socket
 import stat
@@ -25,6 +26,7 @@ def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None) ->
     try:
         if listener.security is Security.SOCKET:
             return _bound_socket(server, listener)
+        _require_free(listener)
         if listener.security is Security.PLAIN:
             port = server.add_insecure_port(listener.address)
         else:
@@ -42,6 +44,35 @@ def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None) ->
     return f"{listener.prefix}{listener.address.rpartition(':')[0]}:{port}"
 
 
+def _require_free(listener: Listener) -> None:
+    """Raise ConfigurationError, with the reason, unless every address of the host can be listened on.
+
+    gRPC does not tell the reason, and is content with one of several: of "localhost", somebody else may have the
+    other one, and get the tokens of our clients.
+    """
+    host, _, port = listener.address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        found = socket.getaddrinfo(bare, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _not_to_be_had(listener, error) from error
+    missing: OSError | None = None
+    free = 0
+    for family, kind, protocol, _, address in found:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                # As gRPC does: what is left of the connections of a former server is no obstacle.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+            free += 1
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise _not_to_be_had(listener, error) from error
+            missing = error
+    if not free:
+        raise _not_to_be_had(listener, missing)
+
+
 def _bound_socket(server: grpc.aio.Server, listener: Listener) -> str:
     """Bind a unix socket that only its owner may use. Its folder is made where it is missing, for the owner only."""
     path = Path(listener.address.removeprefix("unix:"))
@@ -57,7 +88,9 @@ def _bound_socket(server: grpc.aio.Server, listener: Listener) -> str:
         _remove_stale(path, listener)
     except OSError as error:
         raise ConfigurationError(
-            field="listen", value=listener.address, expected=f"a folder to write to ({error})"
+            field="listen",
+            value=listener.address,
+            expected=f"a folder to write to ({error.strerror})",
         ) from error
     # The mode of a socket is that of its creation: changed later, it would be open to others for a moment.
     former = os.umask(0o177)
@@ -77,7 +110,11 @@ def _remove_stale(path: Path, listener: Listener) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise _not_to_be_had(listener)
+        raise ConfigurationError(
+            field="listen",
+            value=listener.address,
+            expected="the path of a socket, and something else is there; move it away, or name another path",
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
@@ -87,9 +124,10 @@ def _remove_stale(path: Path, listener: Listener) -> None:
     raise _not_to_be_had(listener)
 
 
-def _not_to_be_had(listener: Listener) -> ConfigurationError:
+def _not_to_be_had(listener: Listener, error: OSError | None = None) -> ConfigurationError:
+    why = f" ({error.strerror})" if error is not None and error.strerror else ""
     return ConfigurationError(
         field="listen",
         value=listener.address,
-        expected="an address of this machine that is not in use",
+        expected=f"an address of this machine that is not in use{why}",
     )

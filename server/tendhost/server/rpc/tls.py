@@ -37,11 +37,14 @@ class TlsFiles:
                 expected="a file, for an address mtls:// is listened on",
             )
         try:
-            used = self._stamp()
+            # Before the files are read: what changes meanwhile is then read again.
+            used = self._stamp(clients=clients)
             first = self._loaded(clients=clients)
-        except (CertificateProblem, OSError) as error:
+        except CertificateProblem as error:
             raise ConfigurationError(
-                field="tls_certificate", value=str(self.certificate), expected=f"usable: {error}"
+                field=self._setting(error.path),
+                value=str(error.path),
+                expected=f"a file that can be used: {error.problem}",
             ) from error
 
         def changed() -> Any:
@@ -49,7 +52,7 @@ class TlsFiles:
             # listener is asked for, and has a certificate of its own.
             nonlocal used
             try:
-                stamp = self._stamp()
+                stamp = self._stamp(clients=clients)
                 if stamp == used:
                     return None
                 loaded = self._loaded(clients=clients)
@@ -71,7 +74,25 @@ class TlsFiles:
         pair = (self.key.read_bytes(), self.certificate.read_bytes())
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
 
-    def _stamp(self) -> Stamp:
-        files = (self.certificate, self.key, *filter(None, (self.client_ca,)))
-        stats = [file.stat() for file in files]
-        return tuple((found.st_mtime_ns, found.st_ino) for found in stats)
+    def _setting(self, path: Path) -> str:
+        """The setting that names `path`."""
+        if path == self.certificate:
+            return "tls_certificate"
+        return "tls_key" if path == self.key else "tls_client_ca"
+
+    def _stamp(self, *, clients: bool) -> Stamp:
+        """Raises CertificateProblem where there is no such file."""
+        used = (
+            self.certificate,
+            self.key,
+            *([self.client_ca] if clients and self.client_ca else []),
+        )
+        return tuple(_stamp_of(file) for file in used)
+
+
+def _stamp_of(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise CertificateProblem(file, f"it cannot be read ({error.strerror})") from error
+    return found.st_mtime_ns, found.st_ino

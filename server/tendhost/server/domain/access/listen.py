@@ -1,16 +1,22 @@
 """Addresses to listen on, as users write them, and how calls to each are secured."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 TLS_PREFIX = "tls://"
 MUTUAL_TLS_PREFIX = "mtls://"
+LONGEST_SOCKET_PATH = 107
+"""Bytes of the path of a unix socket (unix(7): 108 with the NUL at its end)."""
 LISTEN_FORMS = (
-    "unix:/path, HOST:PORT (plain text on loopback, else TLS), tls://HOST:PORT, or mtls://HOST:PORT, where"
-    " clients need a certificate"
+    f"unix:/path (at most {LONGEST_SOCKET_PATH} bytes, without the signs % ? #), HOST:PORT (plain text on loopback,"
+    " else TLS), tls://HOST:PORT, or mtls://HOST:PORT, where clients need a certificate"
 )
 
+_SOCKET_PATH = re.compile(r"/(?!/)[^\x00-\x1f\x7f%?#]*[^\x00-\x1f\x7f%?#/]")
+"""gRPC takes the address for a URI: it decodes "%", and clients leave out what follows "?" or "#", so that the socket
+would be another one than was checked."""
 
 _SCHEMES = frozenset({"unix", "unix-abstract", "dns", "ipv4", "ipv6", "vsock", "xds", "fd"})
 """What gRPC takes for the scheme of an address (doc/naming.md of gRPC), and not for the name of a host: an abstract
@@ -47,9 +53,7 @@ class Listener:
 def listener_of(text: str) -> Listener:
     """The address that a user wrote. Raises ValueError for anything but LISTEN_FORMS."""
     if text.startswith("unix:"):
-        if len(text) == len("unix:"):
-            raise ValueError(text)
-        return Listener(address=text, security=Security.SOCKET)
+        return Listener(address=f"unix:{_socket_path(text)}", security=Security.SOCKET)
     for prefix, security in ((TLS_PREFIX, Security.TLS), (MUTUAL_TLS_PREFIX, Security.MUTUAL_TLS)):
         if text.startswith(prefix):
             address = text.removeprefix(prefix)
@@ -69,6 +73,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _socket_path(text: str) -> str:
+    """The path in unix:/path or unix:///path. Raises ValueError."""
+    path = text.removeprefix("unix:")
+    path = path.removeprefix("//") if path.startswith("///") else path
+    if (
+        not _SOCKET_PATH.fullmatch(path)
+        or len(path.encode("utf-8", "surrogateescape")) > LONGEST_SOCKET_PATH
+    ):
+        raise ValueError(text)
+    return path
+
+
 def _host_of(address: str) -> str:
     """The host in HOST:PORT, an IPv6 address without its brackets. Raises ValueError."""
     host, _, port = address.rpartition(":")
@@ -81,6 +97,6 @@ def _host_of(address: str) -> str:
         or int(port) > 65535
     ):
         raise ValueError(address)
-    if ":" in bare and not host.startswith("["):
+    if (":" in bare) != host.startswith("["):
         raise ValueError(address)
     return bare
