@@ -109,6 +109,7 @@ def test_a_key_that_is_like_none_is_refused_with_those_that_are(tmp_path: Path):
 @pytest.mark.parametrize(
     "line",
     [
+        *("listen = []", "tls_key = ''", 'tls_key = "a\\u0000b"', "state_dir = ''"),
         *("operations_at_once = 0", "operations_at_once = 10001", "operations_at_once = 'many'"),
         *("operations_at_once = 3.7", "operations_at_once = true", "operations_at_once = inf"),
         *("connect_timeout = 0", "connect_timeout = nan", "connect_timeout = inf"),

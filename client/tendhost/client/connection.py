@@ -4,14 +4,13 @@ import ipaddress
 import os
 import re
 import ssl
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
 
-from tendhost.client.contexts import Contexts
+from tendhost.client.contexts import Context, Contexts, read_file
 from tendhost.client.errors import InvalidRequest
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -25,8 +24,6 @@ _HOST_AND_PORT = re.compile(
 LAST_PORT = 65535
 _SOCKET_ADDRESS = re.compile(r"unix:(?:///|(?!//))[^\x00-\x1f\x7f%?#]+")
 """gRPC takes it for a URI: it decodes "%", leaves out what follows "?" or "#", and takes unix://a for a host."""
-_LARGEST = 4 << 20
-"""Bytes of a file with certificates that are read; bundles of all public CAs have a twentieth of it."""
 _CERTIFICATES = re.compile(
     r"-----BEGIN CERTIFICATE-----.*?(?:-----END CERTIFICATE-----|\Z)", re.DOTALL
 )
@@ -143,14 +140,14 @@ def default_connection(
             if name not in (TOKEN_VARIABLE, CA_VARIABLE)
         }
     current = contexts.current
-    if current is not None and named in ("", current.server):
-        found = Connection(
-            server=current.server,
-            token=current.token,
-            ca=current.ca,
-            certificate=current.certificate,
-            key=current.key,
+    if current is None and contexts.current_name and not named:
+        # The server on this machine instead would get commands that are meant for another one.
+        raise InvalidRequest(
+            f"the current context {contexts.current_name!r} is not there; choose one: tendhost context use NAME"
+            f" (the contexts: {contexts.names})"
         )
+    if current is not None and named in ("", current.server):
+        found = _of_context(current)
     elif chosen := named or _own_socket(environment):
         found = Connection(server=chosen)
     else:
@@ -160,6 +157,21 @@ def default_connection(
         token=environment.get(TOKEN_VARIABLE) or found.token,
         ca=environment.get(CA_VARIABLE) or found.ca,
     )
+
+
+def _of_context(context: Context) -> Connection:
+    try:
+        return Connection(
+            server=context.server,
+            token=context.token,
+            ca=context.ca,
+            certificate=context.certificate,
+            key=context.key,
+        )
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            f"context {context.name!r}: {error.message}; log in again, or delete it: tendhost context delete"
+        ) from error
 
 
 def _without_prefix(server: str) -> str:
@@ -222,22 +234,9 @@ def _pem(path: str, what: str, kind: str) -> bytes | None:
 def _read(path: Path, what: str) -> tuple[bytes, int]:
     """The content and the mode of a file. Raises InvalidRequest."""
     try:
-        # Not blocking: a FIFO without a writer would hold up the command for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise InvalidRequest(
-                    f"{what}: {str(path)!r} is a folder, a pipe or a device, expected a file"
-                )
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(_LARGEST), mode
-        finally:
-            os.close(descriptor)
+        return read_file(path)
     except OSError as error:
         raise InvalidRequest(f"{what}: {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a NUL in the path
-        raise InvalidRequest(f"{what}: {str(path)!r} cannot be read: {error}") from error
 
 
 def _require_certificates(path: str, what: str, content: bytes | None) -> None:

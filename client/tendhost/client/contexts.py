@@ -1,12 +1,20 @@
 """Contexts: servers under names of their own, with the credentials for each, in a file of the user."""
 
+import errno
 import json
 import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from tendhost.client.errors import InvalidRequest
+
+NAME_FORM = "1 to 64 letters, digits and . _ @ + - of which the first is a letter or a digit"
+_NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
+_LARGEST = 4 << 20
+"""Bytes of a file that are read; bundles of all public CAs have a twentieth of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +47,20 @@ class Contexts:
         for context in self.contexts:
             if context.name == name:
                 return context
-        known = ", ".join(context.name for context in self.contexts) or "none"
-        raise InvalidRequest(f"there is no context {name!r}; the contexts: {known}")
+        raise InvalidRequest(f"there is no context {name!r}; the contexts: {self.names}")
+
+    @property
+    def names(self) -> str:
+        """The names of all contexts, as errors show them."""
+        return ", ".join(context.name for context in self.contexts) or "none"
 
     def used(self, name: str) -> "Contexts":
         """With this context as the current one. Raises InvalidRequest."""
         return replace(self, current_name=self.named(name).name)
 
     def with_context(self, context: Context) -> "Contexts":
-        """With this context, in place of the one of its name, as the current one."""
+        """With this context, in place of the one of its name, as the current one. Raises InvalidRequest."""
+        require_name(context.name)
         others = tuple(c for c in self.contexts if c.name != context.name)
         return replace(self, contexts=(*others, context), current_name=context.name)
 
@@ -76,6 +89,29 @@ class Contexts:
             raise InvalidRequest(f"{self.path} cannot be written: {error.strerror}") from error
 
 
+def require_name(name: str) -> None:
+    """Raise InvalidRequest for what cannot be the name of a context."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(f"invalid name {name!r} of a context, expected {NAME_FORM}")
+
+
+def read_file(path: Path) -> tuple[bytes, int]:
+    """The content and the mode of a file. Raises OSError, also for what is no regular file."""
+    try:
+        # Not blocking: a FIFO without a writer would hold up the command for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL in the path
+        raise OSError(errno.EINVAL, str(error)) from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, expected a file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(_LARGEST), mode
+    finally:
+        os.close(descriptor)
+
+
 def load_contexts(environment: Mapping[str, str]) -> Contexts:
     """The contexts of the user: none where there is no file.
 
@@ -85,8 +121,8 @@ def load_contexts(environment: Mapping[str, str]) -> Contexts:
     root = Path(base) if Path(base).is_absolute() else Path.home() / ".config"
     path = root / "tendhost" / "contexts.json"
     try:
-        mode = path.stat().st_mode
-        content = json.loads(path.read_text(encoding="utf-8"))
+        raw, mode = read_file(path)
+        content = json.loads(raw.decode("utf-8"))
         if mode & 0o077:
             raise InvalidRequest(
                 f"{path} holds credentials, and others may read it; run: chmod 600 {path}"
@@ -94,13 +130,13 @@ def load_contexts(environment: Mapping[str, str]) -> Contexts:
         return Contexts(
             path=path,
             contexts=tuple(_context(given) for given in content["contexts"]),
-            current_name=str(content["current"]),
+            current_name=_text(content["current"]),
         )
     except FileNotFoundError:
         return Contexts(path=path)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidRequest(
             f"{path} is not a file of contexts; remove it and log in again: tendhost login"
         ) from error
@@ -108,4 +144,10 @@ def load_contexts(environment: Mapping[str, str]) -> Contexts:
 
 def _context(given: Mapping[str, object]) -> Context:
     known = {f.name for f in fields(Context)}
-    return Context(**{name: str(value) for name, value in given.items() if name in known})
+    return Context(**{name: _text(value) for name, value in given.items() if name in known})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

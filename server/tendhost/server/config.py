@@ -412,17 +412,14 @@ def _value(owner: type[Any], name: str, value: Any, source: str) -> Any:
     if name == "listen" and isinstance(value, str):
         value = [address.strip() for address in value.split(",")]
     if kind == tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-            shown = "…" if name in _SECRET else value
-            raise SettingError(setting=source, value=shown, expected="a list of text")
-        return tuple(value)
+        return _texts(name, value, source)
     if name in _CHOICES and value not in _CHOICES[name]:
         raise SettingError(setting=source, value=value, expected=" or ".join(_CHOICES[name]))
     if kind in (Path, Path | None, str):
         if not isinstance(value, str | Path):
             shown = "…" if name in _SECRET else value
             raise SettingError(setting=source, value=shown, expected="text")
-        return value if kind is str else Path(value).expanduser().absolute()
+        return value if kind is str else _path(value, source)
     if kind is bool:
         if not isinstance(value, bool):
             raise SettingError(setting=source, value=value, expected="true or false")
@@ -438,6 +435,21 @@ def _value(owner: type[Any], name: str, value: Any, source: str) -> Any:
     if cut or isinstance(value, bool) or not low <= number <= high:
         raise SettingError(setting=source, value=value, expected=expected)
     return number
+
+
+def _texts(name: str, value: Any, source: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        shown = "…" if name in _SECRET else value
+        raise SettingError(setting=source, value=shown, expected="a list of text")
+    if name == "listen" and not value:
+        raise SettingError(setting=source, value=value, expected="at least one address")
+    return tuple(value)
+
+
+def _path(value: str | Path, source: str) -> Path:
+    if value == "" or "\0" in str(value):
+        raise SettingError(setting=source, value=value, expected="a path")
+    return Path(value).expanduser().absolute()
 
 
 def runtime_socket(environment: Mapping[str, str], state_dir: Path) -> Path:

@@ -1,5 +1,6 @@
 """`tendhost login`, `whoami`, `token …` and `context …` against a mock server."""
 
+import io
 import json
 from pathlib import Path
 
@@ -68,6 +69,34 @@ def test_token__goes_to_no_server_that_nobody_named(contexts, tmp_path, monkeypa
     assert ended.value.code == 0
 
 
+def test_login__refuses_what_is_no_text(tendhost, server, monkeypatch):
+    monkeypatch.delenv("TENDHOST_TOKEN", raising=False)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8"))
+    done = tendhost("login")
+    assert done.status == 2
+    assert done.err.startswith("error: token: it holds spaces or letters that no token has")
+    assert not any(server.calls.values())
+
+
+def test_login__refuses_a_name_that_nobody_can_type(tendhost, server, contexts, monkeypatch):
+    monkeypatch.setenv("TENDHOST_TOKEN", TEXT)
+    done = tendhost("login", "--name", "")
+    assert done.status == 2
+    assert done.err.startswith("error: --name: invalid name '' of a context, expected 1 to 64")
+    assert not any(server.calls.values())
+
+
+def test_context__is_chosen_where_the_current_one_cannot_be_used(tendhost, contexts):
+    stored = {"contexts": [{"name": "x", "server": "bad"}, {"name": "y", "server": "y:1"}]}
+    contexts.parent.mkdir(parents=True)
+    for current in ("x", "gone"):
+        contexts.write_text(json.dumps({**stored, "current": current}))
+        contexts.chmod(0o600)
+        with pytest.raises(SystemExit, match="0"):
+            main(["context", "use", "y"])
+        assert json.loads(contexts.read_text())["current"] == "y"
+
+
 def test_login__refuses_a_file_that_is_not_there(tendhost, server):
     done = tendhost("login", "--ca", "/nowhere/ca.pem")
     assert (done.status, done.err) == (2, "error: --ca: '/nowhere/ca.pem' is not a file\n")
@@ -116,6 +145,7 @@ def test_token__is_printed_alone_so_that_a_program_can_read_it(tendhost, server)
     [
         ((), "--role: say what the token is for"),
         (("--role", "root"), "--role"),
+        (("--role", "viewer", "--expires", ""), "--expires: invalid time ''"),
         (("--role", "viewer", "--expires", "tomorrow"), "--expires: invalid time 'tomorrow'"),
     ],
 )

@@ -106,6 +106,9 @@ def test_context__that_is_not_there_is_refused_with_those_that_are(change):
             '{"contexts": [5], "current": ""}',
         ),
         '{"contexts": [{"name": "x"}], "current": ""}',
+        '{"contexts": [], "current": {}}',
+        '{"contexts": [{"name": "x", "server": "s:1", "token": null}], "current": "x"}',
+        "[" * 100_000,
     ],
 )
 def test_file__that_is_damaged_is_refused_with_words(nowhere: dict[str, str], content: str):
@@ -115,6 +118,43 @@ def test_file__that_is_damaged_is_refused_with_words(nowhere: dict[str, str], co
     path.chmod(0o600)
     with pytest.raises(InvalidRequest, match="is not a file of contexts"):
         load_contexts(nowhere)
+
+
+def test_file__that_is_none_is_refused(nowhere: dict[str, str]):
+    path = load_contexts(nowhere).path
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path, 0o600)  # to read it would wait for a writer for ever
+    with pytest.raises(InvalidRequest, match="cannot be read: it is a folder, a pipe or a device"):
+        load_contexts(nowhere)
+
+
+def test_current_context__that_is_not_there_is_no_other_server(nowhere: dict[str, str], tmp_path):
+    known = contexts(PRODUCTION, current="prod")
+    with listening(tmp_path / "run/tendhost/tendhostd.sock"):
+        with pytest.raises(InvalidRequest, match=r"'prod' is not there; .* context use NAME"):
+            default_connection(nowhere, known)
+        assert default_connection(nowhere, known, server="other:2").server == "other:2"
+
+
+def test_context__with_an_address_that_is_none_is_named(nowhere: dict[str, str]):
+    known = contexts(Context(name="x", server="bad"), current="x")
+    with pytest.raises(InvalidRequest, match="context 'x': server: invalid address 'bad'"):
+        default_connection(nowhere, known)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a\nb", "\x1b[31m", "-x", ".x", "../x", "a/b", "x" * 65, "\u202ex"]
+)
+def test_context__has_a_name_that_can_be_typed(name: str):
+    with pytest.raises(InvalidRequest, match="of a context, expected 1 to 64 letters, digits"):
+        contexts().with_context(Context(name=name, server="x:1"))
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "production", "eu-1.example", "kim@prod", "\u00fc", "x" * 64]
+)
+def test_context__is_named_as_its_user_likes(name: str):
+    assert contexts().with_context(Context(name=name, server="x:1")).current_name == name
 
 
 def test_file__that_others_may_read_is_refused(nowhere: dict[str, str]):

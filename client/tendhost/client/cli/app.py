@@ -24,7 +24,7 @@ from tendhost.client.cli.commands import (
     updates,
 )
 from tendhost.client.cli.session import Output, Session, tell
-from tendhost.client.connection import default_connection
+from tendhost.client.connection import DEFAULT_TARGET, Connection, default_connection
 from tendhost.client.contexts import load_contexts
 
 app = typer.Typer(
@@ -71,6 +71,10 @@ def _session(
         ),
     ] = Output.TABLE,
 ) -> None:
+    if context.invoked_subcommand == "context":
+        # It calls no server, and mends what keeps the others from one.
+        context.obj = Session(Connection(server=DEFAULT_TARGET), output)
+        return
     try:
         connection = default_connection(os.environ, load_contexts(os.environ), server=server)
     except TendhostError as error:

@@ -1,5 +1,6 @@
 """`tendhost login` and `whoami`."""
 
+import io
 import os
 import sys
 from dataclasses import replace
@@ -9,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import Client
+from tendhost.client import Client, InvalidRequest
 from tendhost.client.cli.session import Session, print_line, refuse
-from tendhost.client.contexts import Context, load_contexts
+from tendhost.client.contexts import Context, load_contexts, require_name
 
 
 def login(
@@ -47,6 +48,10 @@ def login(
     is stored.
     """
     session: Session = context.obj
+    try:
+        require_name(name)
+    except InvalidRequest as error:
+        refuse(f"--name: {error.message}")
     files = {"--ca": ca, "--certificate": certificate, "--key": key}
     for option, path in files.items():
         if path and not Path(path).expanduser().is_file():
@@ -86,11 +91,18 @@ def login(
 def _token() -> str:
     given = os.environ.get("TENDHOST_TOKEN", "")
     if not given:
-        given = getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
+        given = getpass("Token: ") if sys.stdin.isatty() else _line_of_stdin()
     given = given.strip()
     if not given:
         refuse("no token was given; an admin creates one: tendhost token create NAME --role viewer")
     return given
+
+
+def _line_of_stdin() -> str:
+    """The first line; what is no text has letters that no token has."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.readline()
 
 
 def whoami(context: typer.Context) -> None:

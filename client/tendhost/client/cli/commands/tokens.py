@@ -33,11 +33,11 @@ def create(
         str, typer.Option("--description", metavar="TEXT", help="What the token is for.")
     ] = "",
     expires: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--expires", metavar="TIME", help="When the token expires, such as 2027-01-31T00:00Z."
         ),
-    ] = "",
+    ] = None,
     groups: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,7 +69,7 @@ def create(
     if not role:
         refuse("--role: say what the token is for: viewer, operator, approver or admin")
     roles = chosen(Role, role, "--role")
-    expires_at = moment(expires, "--expires")[0] if expires else None
+    expires_at = None if expires is None else moment(expires, "--expires")[0]
     scope = _scope(groups, tags, any_tags)
 
     async def work(client: Client) -> None:
