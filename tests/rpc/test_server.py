@@ -352,6 +352,13 @@ async def test_an_address_of_which_somebody_else_has_a_part_is_refused(world: Wo
                     raise AssertionError("clients would call somebody else's server")
 
 
+async def test_a_socket_in_a_folder_that_takes_none_is_refused_with_the_reason(world: World):
+    async with world.running() as engine:
+        with pytest.raises(ConfigurationError, match=r"not in use \(No such file or directory\)"):
+            async with serving(engine, "unix:/proc/tendhost.sock"):
+                raise AssertionError("/proc takes no sockets")
+
+
 async def test_a_file_in_the_place_of_a_socket_stays(world: World):
     file = world.directory / "tendhost.sock"
     file.write_text("mine")

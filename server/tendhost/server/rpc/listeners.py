@@ -95,7 +95,12 @@ def _bound_socket(server: grpc.aio.Server, listener: Listener) -> str:
     # The mode of a socket is that of its creation: changed later, it would be open to others for a moment.
     former = os.umask(0o177)
     try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(str(path))  # the kernel says why not, and gRPC does not
+        path.unlink()
         bound = server.add_insecure_port(listener.address)
+    except OSError as error:
+        raise _not_to_be_had(listener, error) from error
     finally:
         os.umask(former)
     if bound == 0:
