@@ -19,6 +19,7 @@ from benchmarks.events_server import Nowhere
 from benchmarks.figures import Figure, Report, Unmeasured
 from benchmarks.registry import fill
 from tendhost.server.clock import SystemClock
+from tendhost.server.domain.access.call_limits import CallLimits, Rate
 from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.access.scope import Scope
@@ -38,6 +39,8 @@ CALLS = 200
 TURNS = 20
 PAGES = 20
 AT_ONCE = 500
+AS_FAST_AS_THEY_COME = Rate(per_second=1_000_000, burst=1_000_000)
+"""What a limit makes wait is measured by `flood`."""
 
 Call = Callable[[], Awaitable[object]]
 Metadata = Sequence[tuple[str, str]]
@@ -172,7 +175,11 @@ async def _serving(state_dir: Path, tokens: int) -> AsyncIterator[Doors]:
 async def _address(engine: Engine, *, open_access: bool = False) -> AsyncIterator[str]:
     listeners = [listener_of("127.0.0.1:0")]
     async with server.serving(
-        engine, listeners=listeners, socket_owner="bench", open_access=open_access
+        engine,
+        listeners=listeners,
+        socket_owner="bench",
+        open_access=open_access,
+        limits=CallLimits(calls=AS_FAST_AS_THEY_COME),
     ) as (address,):
         yield address
 
