@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.v1 import host_service_pb2 as pb
+from tendhost.v1 import policy_pb2, policy_service_pb2
 from tendhost.v1.health_pb2 import HealthCheck, HealthChecks, HttpProbe, TcpProbe, UnitsProbe
 from tendhost.v1.hook_pb2 import Hook, Hooks
 from tendhost.v1.host_pb2 import HostConfig, Policy
@@ -152,3 +153,108 @@ async def test_what_cannot_be_meant_is_refused_by_its_field(api: Api, policy: Po
 async def test_urls_that_can_be_asked_are_taken(api: Api, url: str):
     await api.register("web1", policy=http(url))
     assert (await api.host()).config.policy.health_checks.checks[0].http.url == url
+
+
+# --- secret hooks ---------------------------------------------------------------------------------
+
+SECRET = Hook(script="echo s3cret", timeout=Duration(seconds=9), secret=True)
+SHOWN = Hook(timeout=Duration(seconds=9), allowed_exit_codes=[0], secret=True)
+
+
+async def script_of(api: Api) -> str:
+    """The script of the hook before a change that the store has."""
+    host = await api.world.store.host("web1")
+    assert host.config.policy.hooks.pre is not None
+    return str(host.config.policy.hooks.pre.script)
+
+
+async def test_secret_hook__is_shown_without_its_script(api: Api):
+    await api.register("web1", policy=Policy(hooks=Hooks(pre=SECRET)))
+    assert (await api.host()).config.policy.hooks.pre == SHOWN
+    effective = await api.policies.GetEffectivePolicy(
+        policy_service_pb2.GetEffectivePolicyRequest(host="web1")
+    )
+    assert effective.policy.pre_hook.hook == SHOWN
+    assert await script_of(api) == SECRET.script
+
+
+@pytest.mark.parametrize(
+    "mask", ["policy", "policy.hooks", "policy.hooks.pre", "policy.auto_reboot"]
+)
+async def test_secret_hook__keeps_its_script_when_what_was_read_is_written_back(
+    api: Api, mask: str
+):
+    await api.register("web1", policy=Policy(hooks=Hooks(pre=SECRET)))
+    read = (await api.host()).config.policy
+    read.hooks.pre.timeout.seconds = 11
+    read.auto_reboot = False
+    changed = await reconfigured(api, read, mask)
+    assert changed.hooks.pre.secret
+    assert changed.hooks.pre.script == ""
+    assert changed.hooks.pre.timeout.seconds == (11 if "hooks" in mask or mask == "policy" else 9)
+    assert await script_of(api) == SECRET.script
+
+
+@pytest.mark.parametrize("secret", [True, False])
+async def test_secret_hook__is_replaced_by_a_whole_script(api: Api, secret: bool):
+    await api.register("web1", policy=Policy(hooks=Hooks(pre=SECRET)))
+    new = Policy(hooks=Hooks(pre=Hook(script="true", secret=secret)))
+    changed = await reconfigured(api, new, "policy.hooks.pre")
+    assert changed.hooks.pre.script == ("" if secret else "true")
+    assert await script_of(api) == "true"
+
+
+@pytest.mark.parametrize(
+    ("former", "given"),
+    [
+        (Hooks(pre=SECRET), Hooks(pre=Hook(script=""))),  # not made readable
+        (Hooks(pre=SECRET), Hooks(post=SHOWN)),  # not copied
+        (Hooks(pre=EXIT), Hooks(pre=SHOWN)),
+        (Hooks(), Hooks(pre=SHOWN)),
+    ],
+)
+async def test_hook__without_a_script_of_its_own_is_refused(api: Api, former: Hooks, given: Hooks):
+    await api.register("web1", policy=Policy(hooks=former))
+    refused = await refusal(reconfigured(api, Policy(hooks=given), "policy.hooks"))
+    part = "post" if given.HasField("post") else "pre"
+    assert (refused.code, refused.fields) == (INVALID, [f"config.policy.hooks.{part}.script"])
+    assert (await api.host()).config.policy.hooks.pre.secret is former.pre.secret
+
+
+async def test_registration__needs_the_script_of_a_secret_hook(api: Api):
+    refused = await refusal(api.register("web1", policy=Policy(hooks=Hooks(pre=SHOWN))))
+    assert (refused.code, refused.fields) == (INVALID, ["config.policy.hooks.pre.script"])
+
+
+async def test_secret_hook__of_a_group_keeps_its_script(api: Api):
+    policy = policy_pb2.GroupPolicy(group="web", hooks=Hooks(pre=SECRET))
+    request = policy_service_pb2.SetPolicyRequest(policy=policy)
+    answer = await api.policies.SetPolicy(request)
+    assert answer.policy.hooks.pre == SHOWN
+    answer.policy.hooks.pre.timeout.seconds = 11
+    written = policy_service_pb2.SetPolicyRequest(
+        policy=policy_pb2.GroupPolicy(group="web", hooks=answer.policy.hooks)
+    )
+    answer = await api.policies.SetPolicy(written)
+    assert answer.policy.hooks.pre.timeout.seconds == 11
+    listed = await api.policies.ListPolicies(policy_service_pb2.ListPoliciesRequest())
+    assert "s3cret" not in str(listed)
+    (kept,) = await api.world.store.group_policies()
+    assert kept.hooks.pre is not None
+    assert kept.hooks.pre.script == SECRET.script
+    written.policy.hooks.CopyFrom(Hooks(post=SHOWN))
+    refused = await refusal(api.policies.SetPolicy(written))
+    assert refused.fields == ["policy.hooks.post.script"]
+
+
+async def test_secret_hook__is_not_in_the_repeated_answer_of_a_request(api: Api):
+    await api.register("web1")
+    request = pb.ReconfigureHostRequest(
+        name="web1",
+        config=HostConfig(policy=Policy(hooks=Hooks(pre=SECRET))),
+        update_mask=FieldMask(paths=["policy.hooks"]),
+        request_id="c4a5ee1e-3f33-4d8a-9f50-6f6f1f0a0a02",
+    )
+    first, second = [await api.hosts.ReconfigureHost(request) for _ in range(2)]
+    assert first == second
+    assert first.host.config.policy.hooks.pre == SHOWN

@@ -117,6 +117,7 @@ CHECKED = STORED | {"operation stream", "tendhost"}
 """A check is told by its command or its URL, in the results of operations, too."""
 SPARED = {
     "Hook.script": STORED,
+    "secret hook": STORED - {"answers"},
     "HealthCheck.command": CHECKED,
     "HttpProbe.url": CHECKED,
     "HttpProbe.body": STORED,
@@ -130,14 +131,17 @@ async def use(caller: Caller, fleet: SimulatedFleet) -> None:
     """Register a host, let everything fail on it that can, and begin a rollout that a hook ends."""
     planted = caller.planted
     host = fleet["web1"]
-    script = f": {planted.plant('Hook.script')}\ncat /proc/[0-9]*/cmdline >{planted.folder}/hook 2>/dev/null; exit 7\n"
+    script = f": {planted.plant('secret hook')}\ncat /proc/[0-9]*/cmdline >{planted.folder}/hook 2>/dev/null; exit 7\n"
     probe = health_pb2.HttpProbe(
         url=f"http://127.0.0.1:{planted.echo.port}/?{planted.plant('HttpProbe.url')}",
         body=planted.plant("HttpProbe.body"),
     )
     line = f": {planted.plant('HealthCheck.command')}; exit 9"
     policy = host_pb2.Policy(
-        hooks=hook_pb2.Hooks(pre=hook_pb2.Hook(script=script), post=hook_pb2.Hook(script=script)),
+        hooks=hook_pb2.Hooks(
+            pre=hook_pb2.Hook(script=script, secret=True),
+            post=hook_pb2.Hook(script=f": {planted.plant('Hook.script')}"),
+        ),
         health_checks=health_pb2.HealthChecks(
             checks=[
                 health_pb2.HealthCheck(http=probe, attempts=1),

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tendhost/v1/hook.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"H\n\x05Hooks\x12\x1e\n\x03pre\x18\x01 \x01(\x0b\x32\x11.tendhost.v1.Hook\x12\x1f\n\x04post\x18\x02 \x01(\x0b\x32\x11.tendhost.v1.Hook\"\xa7\x02\n\x04Hook\x12\xae\x01\n\x06script\x18\x01 \x01(\tB\x9d\x01\xbaH\x99\x01\xba\x01\x95\x01\n\x0bhook_script\x12\x36must be 1 byte to 64 KiB, not blank alone, without NUL\x1aNthis.matches(\'\\\\S\') && bytes(this).size() <= 65536 && !this.contains(\'\\u0000\')\x12<\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\x12\x30\n\x12\x61llowed_exit_codes\x18\x03 \x03(\x05\x42\x14\xbaH\x11\x92\x01\x0e\x10\x80\x02\x18\x01\"\x07\x1a\x05\x18\xff\x01(\x00\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tendhost/v1/hook.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"H\n\x05Hooks\x12\x1e\n\x03pre\x18\x01 \x01(\x0b\x32\x11.tendhost.v1.Hook\x12\x1f\n\x04post\x18\x02 \x01(\x0b\x32\x11.tendhost.v1.Hook\"\xc7\x02\n\x04Hook\x12\xbe\x01\n\x06script\x18\x01 \x01(\tB\xad\x01\xbaH\xa9\x01\xba\x01\xa5\x01\n\x0bhook_script\x12\x36must be 1 byte to 64 KiB, not blank alone, without NUL\x1a^this == \'\' || (this.matches(\'\\\\S\') && bytes(this).size() <= 65536 && !this.contains(\'\\u0000\'))\x12<\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\x12\x30\n\x12\x61llowed_exit_codes\x18\x03 \x03(\x05\x42\x14\xbaH\x11\x92\x01\x0e\x10\x80\x02\x18\x01\"\x07\x1a\x05\x18\xff\x01(\x00\x12\x0e\n\x06secret\x18\x04 \x01(\x08\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.tendhost.v1P\001Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\252\002\013Tendhost.V1'
   _globals['_HOOK'].fields_by_name['script']._loaded_options = None
-  _globals['_HOOK'].fields_by_name['script']._serialized_options = b'\272H\231\001\272\001\225\001\n\013hook_script\0226must be 1 byte to 64 KiB, not blank alone, without NUL\032Nthis.matches(\'\\\\S\') && bytes(this).size() <= 65536 && !this.contains(\'\\u0000\')'
+  _globals['_HOOK'].fields_by_name['script']._serialized_options = b'\272H\251\001\272\001\245\001\n\013hook_script\0226must be 1 byte to 64 KiB, not blank alone, without NUL\032^this == \'\' || (this.matches(\'\\\\S\') && bytes(this).size() <= 65536 && !this.contains(\'\\u0000\'))'
   _globals['_HOOK'].fields_by_name['timeout']._loaded_options = None
   _globals['_HOOK'].fields_by_name['timeout']._serialized_options = b'\272H\r\252\001\n\"\004\010\200\243\0052\002\010\001'
   _globals['_HOOK'].fields_by_name['allowed_exit_codes']._loaded_options = None
@@ -43,5 +43,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOOKS']._serialized_start=100
   _globals['_HOOKS']._serialized_end=172
   _globals['_HOOK']._serialized_start=175
-  _globals['_HOOK']._serialized_end=470
+  _globals['_HOOK']._serialized_end=502
 # @@protoc_insertion_point(module_scope)

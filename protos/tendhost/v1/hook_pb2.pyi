@@ -69,8 +69,16 @@ class Hook(_message.Message):
     SCRIPT_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     ALLOWED_EXIT_CODES_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     script: _builtins.str
-    """Text of the script, run by sh or by the program that its first line names with "#!". 1 byte to 64 KiB."""
+    """Text of the script, run by sh or by the program that its first line names with "#!". 1 byte to 64 KiB.
+    Empty in a response: the script is secret. Empty in a request with `secret`: the secret script that the hook has;
+    INVALID_ARGUMENT if it has none.
+    """
+    secret: _builtins.bool
+    """Whether the script is secret: no response and no event shows it. The other fields of a secret hook can be changed
+    without its script. The database and its backups hold the script in clear text.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time limit of the script, 1 s to 24 h. After it, the server kills the script with all processes that it
@@ -87,10 +95,11 @@ class Hook(_message.Message):
         script: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
         allowed_exit_codes: _abc.Iterable[_builtins.int] | None = ...,
+        secret: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_exit_codes", b"allowed_exit_codes", "script", b"script", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_exit_codes", b"allowed_exit_codes", "script", b"script", "secret", b"secret", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -603,6 +603,21 @@ def test_hooks_are_read_from_files_and_checks_from_words(tendhost, server, tmp_p
     ]
 
 
+def test_secret_hooks__are_set_and_shown_without_their_scripts(tendhost, server, tmp_path):
+    host = messages.host()
+    host.config.policy.hooks.pre.secret = True
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=host))
+    server.answer("GetHost", pb.GetHostResponse(host=host))
+    script = tmp_path / "drain.sh"
+    script.write_text("drain\n")
+    done = tendhost("host", "set", "web1", "--pre-hook", str(script), "--secret-hooks")
+    assert (done.status, done.err) == (0, "")
+    (request,) = server.requests("ReconfigureHost")
+    assert request.config.policy.hooks.pre.secret
+    assert request.config.policy.hooks.pre.script == "drain\n"
+    assert "before (secret, at most" in tendhost("host", "show", "web1").out
+
+
 def test_an_empty_check_alone_takes_all_of_them_away(tendhost, server):
     server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
     assert tendhost("host", "set", "web1", "--check", "").status == 0
@@ -617,7 +632,7 @@ def test_an_empty_check_alone_takes_all_of_them_away(tendhost, server):
         (("--pre-hook", "/nowhere/hook"), "--pre-hook: cannot read /nowhere/hook"),
         (
             ("--hook-timeout", "5m"),
-            "--hook-timeout and --hook-exit-code require --pre-hook or --post-hook",
+            "--hook-timeout, --hook-exit-code and --secret-hooks require --pre-hook or --post-hook",
         ),
         (("--check", "tcp:ssh"), "--check: invalid health check 'tcp:ssh'; use tcp:PORT"),
         (("--check", "command: "), "invalid health check"),

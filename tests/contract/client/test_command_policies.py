@@ -213,7 +213,7 @@ def test_set__names_only_the_fields_that_were_typed(words, expected, tendhost, s
         (["--freeze", "a 2026-12-01[Mars] 2026-12-02[Mars]"], "--freeze: unknown time zone 'Mars'"),
         (
             ["--hook-timeout", "1m"],
-            "--hook-timeout and --hook-exit-code require --pre-hook or --post-hook",
+            "--hook-timeout, --hook-exit-code and --secret-hooks require --pre-hook or --post-hook",
         ),
     ],
 )

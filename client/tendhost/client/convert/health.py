@@ -23,6 +23,7 @@ def hook(message: hook_pb2.Hook) -> values.Hook:
         script=message.script,
         timeout=span(message.timeout),
         allowed_exit_codes=tuple(message.allowed_exit_codes),
+        secret=message.secret,
     )
 
 
@@ -32,6 +33,7 @@ def hook_message(value: values.Hook) -> hook_pb2.Hook:
         script=value.script,
         timeout=_duration(value.timeout),
         allowed_exit_codes=value.allowed_exit_codes,
+        secret=value.secret,
     )
 
 

@@ -9,8 +9,11 @@ class Hook:
     """Script that runs on the host as root; see the contract for its environment."""
 
     script: str
+    """Empty: it is secret, and the server does not show it; in a change it stays as it is."""
     timeout: timedelta = timedelta(minutes=5)
     allowed_exit_codes: tuple[int, ...] = (0,)
+    secret: bool = False
+    """Whether the server shows the script to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

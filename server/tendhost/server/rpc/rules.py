@@ -28,7 +28,7 @@ from tendhost.server.domain.secret_texts import without_secrets
 from tendhost.server.rpc.convert.health import health_checks
 from tendhost.server.rpc.convert.rollouts import rollout_spec
 from tendhost.server.rpc.convert.windows import freezes, windows
-from tendhost.v1 import health_pb2, host_pb2, policy_pb2, rollout_pb2, schedule_pb2
+from tendhost.v1 import health_pb2, hook_pb2, host_pb2, policy_pb2, rollout_pb2, schedule_pb2
 
 SHOWN_VALUE = 100
 """Characters of an invalid value that are shown."""
@@ -140,6 +140,11 @@ def _host(message: host_pb2.HostConfig) -> Iterator[FieldViolation]:
         yield FieldViolation("address", unusable)
 
 
+def _hook(message: hook_pb2.Hook) -> Iterator[FieldViolation]:
+    if not message.script and not message.secret:
+        yield FieldViolation("script", "must not be empty, unless it is secret and stays as it is")
+
+
 def _window(message: host_pb2.MaintenanceWindow) -> Iterator[FieldViolation]:
     if not (message.start and message.end):
         try:
@@ -191,6 +196,7 @@ _RULES: Mapping[str, Rule] = {
     kind.DESCRIPTOR.full_name: rule
     for kind, rule in (
         (host_pb2.HostConfig, _host),
+        (hook_pb2.Hook, _hook),
         (host_pb2.MaintenanceWindow, _window),
         (policy_pb2.GroupPolicy, _defaults),
         (health_pb2.HealthChecks, _checks),

@@ -13,6 +13,7 @@ from tendhost.client.cli.options.health import (
     HookTimeout,
     PostHook,
     PreHook,
+    SecretHooks,
     Settle,
     checks_of,
     hook_of,
@@ -98,6 +99,7 @@ def set_(
     post_hook: PostHook = None,
     hook_timeout: HookTimeout = None,
     hook_exit_code: HookCodes = None,
+    secret_hooks: SecretHooks = False,
     check: Checks = None,
     settle: Settle = None,
 ) -> None:
@@ -115,12 +117,16 @@ def set_(
     session: Session = context.obj
     if no_windows and window:
         refuse("--no-windows cannot be combined with --window")
-    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
+    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code, secret=secret_hooks)
     checks = checks_of(check)
     fields: dict[str, Any] = {
         "windows": () if no_windows else windows(window, "--window"),
-        "pre_hook": hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code),
-        "post_hook": hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code),
+        "pre_hook": hook_of(
+            pre_hook, "--pre-hook", hook_timeout, hook_exit_code, secret=secret_hooks
+        ),
+        "post_hook": hook_of(
+            post_hook, "--post-hook", hook_timeout, hook_exit_code, secret=secret_hooks
+        ),
         "health_checks": None if checks is None else checks.checks,
         "settle": settle_of(settle),
         "add_windows": windows(add_window, "--add-window"),

@@ -45,6 +45,13 @@ HookCodes = Annotated[
         help="Treat this exit status of the hooks as success. May be repeated. Default: 0.",
     ),
 ]
+SecretHooks = Annotated[
+    bool,
+    typer.Option(
+        "--secret-hooks",
+        help="Show the scripts of the given hooks to nobody; they can be replaced, but not read.",
+    ),
+]
 Checks = Annotated[
     list[str] | None,
     typer.Option(
@@ -65,7 +72,12 @@ Settle = Annotated[
 
 
 def hook_of(
-    path: str | None, option: str, timeout: str | None, codes: list[int] | None
+    path: str | None,
+    option: str,
+    timeout: str | None,
+    codes: list[int] | None,
+    *,
+    secret: bool = False,
 ) -> Hook | Literal["none"] | None:
     """The hook whose script is in the file at `path`."""
     if path is None:
@@ -77,15 +89,25 @@ def hook_of(
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"{option}: cannot read {path}: {error}")
     limit = duration(timeout, "--hook-timeout") if timeout else timedelta(minutes=5)
-    return Hook(script=script, timeout=limit, allowed_exit_codes=tuple(codes or (0,)))
+    if not script:
+        refuse(f"{option}: {path} is empty")
+    return Hook(
+        script=script, timeout=limit, allowed_exit_codes=tuple(codes or (0,)), secret=secret
+    )
 
 
 def require_hook(
-    pre: str | None, post: str | None, timeout: str | None, codes: list[int] | None
+    pre: str | None,
+    post: str | None,
+    timeout: str | None,
+    codes: list[int] | None,
+    *,
+    secret: bool = False,
 ) -> None:
     """Refuse options of hooks if no hook is given."""
-    if not pre and not post and (timeout is not None or codes):
-        refuse("--hook-timeout and --hook-exit-code require --pre-hook or --post-hook")
+    if not pre and not post and (timeout is not None or codes or secret):
+        options = "--hook-timeout, --hook-exit-code and --secret-hooks"
+        refuse(f"{options} require --pre-hook or --post-hook")
 
 
 def checks_of(given: list[str] | None) -> HealthChecks | None:

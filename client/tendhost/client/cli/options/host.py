@@ -24,6 +24,7 @@ from tendhost.client.cli.options.health import (
     HookTimeout,
     PostHook,
     PreHook,
+    SecretHooks,
     Settle,
     checks_of,
     hook_of,
@@ -255,6 +256,7 @@ def settings_of(
     post_hook: PostHook = None,
     hook_timeout: HookTimeout = None,
     hook_exit_code: HookCodes = None,
+    secret_hooks: SecretHooks = False,
     check: Checks = None,
     settle: Settle = None,
     security: Security = None,
@@ -269,7 +271,7 @@ def settings_of(
     compose_prune: Prune = None,
 ) -> GivenSettings:
     """The settings that were typed. Those that cannot be understood are refused as they were typed."""
-    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
+    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code, secret=secret_hooks)
     settings: dict[str, Any] = {
         "port": port,
         "user": user,
@@ -285,8 +287,12 @@ def settings_of(
         "restart_services": _enum(RestartServices, restart_services),
         "snapshots": _enum(Snapshots, snapshots),
         "rollback": _enum(Rollback, rollback),
-        "pre_hook": hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code),
-        "post_hook": hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code),
+        "pre_hook": hook_of(
+            pre_hook, "--pre-hook", hook_timeout, hook_exit_code, secret=secret_hooks
+        ),
+        "post_hook": hook_of(
+            post_hook, "--post-hook", hook_timeout, hook_exit_code, secret=secret_hooks
+        ),
         "health_checks": checks_of(check),
         "settle": settle_of(settle),
         "compose_version": _enum(ComposeVersion, compose_version),

@@ -1,17 +1,21 @@
 """Health checks and hooks, formatted for people."""
 
-from tendhost.client import HealthCheck, HealthChecks, Hooks
+from tendhost.client import HealthCheck, HealthChecks, Hook, Hooks
 from tendhost.client.cli.formatting import counted, span
 
 
 def hooks_words(hooks: Hooks) -> str:
     """Which hooks there are, in words."""
     words = [
-        f"{when} ({counted(len(hook.script.splitlines()), 'line')}, at most {span(hook.timeout)})"
+        f"{when} ({_length(hook)}, at most {span(hook.timeout)})"
         for when, hook in (("before", hooks.pre), ("after", hooks.post))
         if hook is not None
     ]
     return ", ".join(words) or "none"
+
+
+def _length(hook: Hook) -> str:
+    return "secret" if hook.secret else counted(len(hook.script.splitlines()), "line")
 
 
 def checks_words(checks: HealthChecks) -> str:

@@ -90,6 +90,7 @@ class GroupPolicyChange:
         policy = former
         for path in self.paths:
             policy = taken(path, policy, self.given)
+        policy = replace(policy, hooks=policy.hooks.completed(former.hooks))
         wrong = (*self.windows.unsound(policy.windows), *self.freezes.unsound(policy.freezes, now))
         if wrong:
             raise InvalidArgument(*wrong)
@@ -107,6 +108,7 @@ def _require_sound(policy: GroupPolicy, former: GroupPolicy, now: datetime) -> N
     found = [
         *((f"windows{field}", words) for field, words in unsound_windows(policy.windows)),
         *((f"freezes{field}", words) for field, words in freezes),
+        *((f"hooks.{field}", words) for field, words in policy.hooks.unsound()),
         *((f"health_checks.{field}", words) for field, words in unusable(policy.health_checks)),
     ]
     if found:

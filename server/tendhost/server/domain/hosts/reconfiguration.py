@@ -71,8 +71,11 @@ class Reconfiguration:
         unknown = unknown_paths(self.mask)
         if unknown:
             raise InvalidArgument(*unknown)
+        former = config.policy.hooks
         for path in self.mask:
             config = taken("address" if path == "address" else path, config, self.config)
+        hooks = config.policy.hooks.completed(former)
+        config = replace(config, policy=replace(config.policy, hooks=hooks))
         own = config.policy.windows
         wrong = (
             *self.tags.unsound("tags"),
@@ -112,6 +115,8 @@ def require_sound(config: HostConfig) -> None:
 def _unsound(config: HostConfig) -> Iterator[FieldViolation]:
     for field, words in unsound_windows(config.policy.windows):
         yield FieldViolation(f"config.policy.windows{field}", words)
+    for field, words in config.policy.hooks.unsound():
+        yield FieldViolation(f"config.policy.hooks.{field}", words)
     for field, words in unusable(config.policy.health_checks):
         yield FieldViolation(f"config.policy.health_checks.{field}", words)
     for what, labels in (("tags", config.tags), ("groups", config.groups)):

@@ -1,7 +1,7 @@
 """Hooks: scripts of users that run on a host before and after it is changed."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -17,11 +17,14 @@ class Hook:
     """A script that runs on the host as root, with sh or with the program after "#!"."""
 
     script: str
-    """The text of the script: 1 to LONGEST_SCRIPT bytes, without NUL."""
+    """The text of the script: 1 to LONGEST_SCRIPT bytes, without NUL. Empty in a change: the script that the secret
+    hook has."""
     timeout: timedelta = HOOK_TIMEOUT
     """Time limit in whole seconds, after which the script and every process that it started are killed."""
     allowed_exit_codes: tuple[int, ...] = (0,)
     """Exit codes that count as success, 0 to 255."""
+    secret: bool = False
+    """Whether no client is shown the script."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +36,26 @@ class Hooks:
     post: Hook | None = None
     """Runs after the host was verified, or its change has failed."""
 
+    def completed(self, former: "Hooks") -> "Hooks":
+        """These hooks, with the scripts of `former` in secret ones without a script."""
+        return Hooks(pre=_completed(self.pre, former.pre), post=_completed(self.post, former.post))
+
+    def unsound(self) -> Iterator[tuple[str, str]]:
+        """A field and a problem for each hook without a script."""
+        for name, hook in (("pre", self.pre), ("post", self.post)):
+            if hook is not None and not hook.script:
+                yield f"{name}.script", "must not be empty: there is no secret script to keep"
+
     def over(self, wider: "Hooks") -> "Hooks":
         """These hooks, with those of `wider` where one is not set here."""
         return Hooks(pre=self.pre or wider.pre, post=self.post or wider.post)
+
+
+def _completed(hook: Hook | None, former: Hook | None) -> Hook | None:
+    # Only from secret to secret: a script that was secret is not shown because of a change of another field.
+    if hook is None or hook.script or former is None or not (hook.secret and former.secret):
+        return hook
+    return replace(hook, script=former.script)
 
 
 class HookOutcome(StrEnum):

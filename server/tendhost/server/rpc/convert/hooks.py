@@ -20,6 +20,7 @@ def _hook(message: hook_pb2.Hook) -> Hook:
         script=message.script,
         timeout=message.timeout.ToTimedelta() if given else HOOK_TIMEOUT,
         allowed_exit_codes=codes or (0,),
+        secret=message.secret,
     )
 
 
@@ -35,5 +36,8 @@ def hook_message(value: Hook) -> hook_pb2.Hook:
     """A hook as clients see it."""
     codes = value.allowed_exit_codes
     return hook_pb2.Hook(
-        script=value.script, timeout=duration(value.timeout), allowed_exit_codes=codes
+        script="" if value.secret else value.script,
+        timeout=duration(value.timeout),
+        allowed_exit_codes=codes,
+        secret=value.secret,
     )
