@@ -258,3 +258,11 @@ async def test_secret_hook__is_not_in_the_repeated_answer_of_a_request(api: Api)
     first, second = [await api.hosts.ReconfigureHost(request) for _ in range(2)]
     assert first == second
     assert first.host.config.policy.hooks.pre == SHOWN
+
+
+@pytest.mark.parametrize("script", ["echo s3cret\0", "s3cret" * 20_000])
+async def test_hook__that_is_refused_is_not_repeated(api: Api, script: str):
+    policy = Policy(hooks=Hooks(pre=Hook(script=script, secret=True)))
+    refused = await refusal(api.register("web1", policy=policy))
+    assert refused.fields == ["config.policy.hooks.pre.script"]
+    assert "s3cret" not in refused.text + str(refused.details)

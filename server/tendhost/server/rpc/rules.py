@@ -32,6 +32,8 @@ from tendhost.v1 import health_pb2, hook_pb2, host_pb2, policy_pb2, rollout_pb2,
 
 SHOWN_VALUE = 100
 """Characters of an invalid value that are shown."""
+_NOT_SHOWN = frozenset({"script", "command"})
+"""Fields whose values may hold secrets wherever they are wrong."""
 
 _PLAIN: Mapping[str, str] = {
     "enum.defined_only": "is none of the values of this enum",
@@ -120,6 +122,8 @@ def _violation(violation: protovalidate.Violation) -> FieldViolation:
     value = violation.field_value
     if isinstance(value, str):
         value = without_secrets(value)
+    if path.rpartition(".")[2] in _NOT_SHOWN:
+        value = None
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) else ""
     if isinstance(value, str) and len(value) > SHOWN_VALUE:
         shown = f"{value[:SHOWN_VALUE]!r}…: "
