@@ -53,6 +53,7 @@ def test_address__is_plain_on_this_machine_only(text: str, security: Security, a
             "unix:/a\x00b",
             "unix:/" + "x" * 107,
         ),
+        *("tls://a..b:1", "mtls://.a:1", "tls://" + "x" * 64 + ":1", "\u00e9" * 60 + ".org:1"),
         *("unix:/" + "\u00e9" * 54, "[localhost]:1", "[127.0.0.1]:1"),
         *("ipv4:127", "ipv6:1", "vsock:2", "dns:///127.0.0.1:5", "tls:///run/x:1"),
     ],

@@ -99,4 +99,5 @@ def _host_of(address: str) -> str:
         raise ValueError(address)
     if (":" in bare) != host.startswith("["):
         raise ValueError(address)
+    bare.encode("idna")  # what a resolver cannot ask for; UnicodeError is a ValueError
     return bare
