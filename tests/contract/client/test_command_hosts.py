@@ -136,6 +136,20 @@ def test_host_key__may_be_the_file_of_a_public_key_and_never_of_a_private_one(
     assert tendhost(*add, "--host-key", "ssh-rsa " + "A" * 5000).status == 0  # longer than a path
 
 
+@pytest.mark.parametrize("text", ["", " ", "\n", "FILE"])
+@pytest.mark.parametrize("option", ["--host-key", "--add-host-key", "--remove-host-key"])
+def test_host_key__that_is_empty_is_not_the_same_as_none(tendhost, server, tmp_path, text, option):
+    empty = tmp_path / "key.pub"
+    empty.write_text("\n")  # of a command that failed; without a key, any key would be pinned
+    add = ("host", "add", "web1", "--address", "10.0.0.5")
+    words = add if option == "--host-key" else ("host", "set", "web1")
+    done = tendhost(*words, option, str(empty) if text == "FILE" else text)
+    assert done.status == 2
+    assert done.err.startswith(f"error: {option}: ")
+    assert "is empty; expected a fingerprint or a public key" in done.err
+    assert not any(server.calls.values())
+
+
 def test_known_hosts_file__is_sent_as_it_is(tendhost, server, tmp_path):
     file = tmp_path / "known_hosts"
     file.write_text("|1|salt|hash ssh-rsa AAAA\n")

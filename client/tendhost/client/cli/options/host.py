@@ -327,7 +327,12 @@ LARGEST_KEY_FILE = 65_536
 
 def host_keys_of(typed: list[str] | None, option: str) -> list[str]:
     """The keys that were typed, or that stand in files that were named; private ones are refused."""
-    return [_host_key_of(text, option) for text in typed or ()]
+    keys = [(text, _host_key_of(text, option)) for text in typed or ()]
+    for text, key in keys:
+        if not key.strip():
+            # Most likely of a command that failed; without a key, the server would pin whichever the host shows.
+            refuse(f"{option}: {text!r} is empty; expected a fingerprint or a public key")
+    return [key for _, key in keys]
 
 
 def _host_key_of(text: str, option: str) -> str:
