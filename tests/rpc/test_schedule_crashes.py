@@ -17,7 +17,7 @@ from tendhost.v1 import rollout_service_pb2, rollout_service_pb2_grpc
 from tests.contract.store.samples import a_host, change
 from tests.rpc.process import channel_to, crashed, serving_process
 
-COMMITS = 5
+COMMITS = 6
 """More than a server makes from its start until the rollout has begun on its host."""
 
 

@@ -21,9 +21,12 @@ from tests.contract.store.conftest import Database
 from tests.contract.store.samples import change, every_host
 from tests.contract.store.values import values_of
 
+# Hypothesis makes the values of an example within a turn of the test's own.
+pytestmark = pytest.mark.long_turns
+
 # One store serves all examples: each stores under a key of its own.
 one_store = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -36,8 +36,8 @@ class RefusalLimit:
 
     def __init__(self) -> None:
         self._ends: timedelta | None = None
-        self._proved = _Allowance()
-        self._others = _Allowance()
+        self._proved = _WindowUse()
+        self._others = _WindowUse()
 
     def admits(self, caller: str, elapsed: timedelta, *, authenticated: bool) -> bool:
         """Whether this refusal gets a record; else it is counted. Call `ended` before.
@@ -59,7 +59,7 @@ class RefusalLimit:
             for authenticated in (True, False)
             for caller, count in self._of(authenticated).omitted.items()
         ]
-        self._ends, self._proved, self._others = None, _Allowance(), _Allowance()
+        self._ends, self._proved, self._others = None, _WindowUse(), _WindowUse()
         return omitted
 
     def put_back(self, omitted: Iterable[Omitted], elapsed: timedelta) -> None:
@@ -68,11 +68,11 @@ class RefusalLimit:
             self._ends = elapsed + WINDOW if self._ends is None else self._ends
             self._of(each.authenticated).omit(each.caller, each.count)
 
-    def _of(self, authenticated: bool) -> "_Allowance":
+    def _of(self, authenticated: bool) -> "_WindowUse":
         return self._proved if authenticated else self._others
 
 
-class _Allowance:
+class _WindowUse:
     """What callers of one kind have used in a window."""
 
     def __init__(self) -> None:
