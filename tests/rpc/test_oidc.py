@@ -165,6 +165,7 @@ BAD = {
     "doubled": (GOOD + GOOD, "it was cut off or altered"),
     "encrypted": (f"{part({'alg': 'dir', 'enc': 'A128GCM'})}.a.b.c.d", "it is encrypted"),
     "nested": (f"{part(b'[' * 5000)}.{part(claims())}.", "cannot be decoded"),
+    "header is a list": (f"{part([])}.{part(claims())}.", "holds no JSON object as its header"),
 }
 
 

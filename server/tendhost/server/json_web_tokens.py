@@ -184,5 +184,5 @@ def _object(part: str, what: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         raise JwtRefused(f"its {what} cannot be decoded, so it was cut off or altered") from None
     if not isinstance(found, dict):
-        raise JwtRefused(f"its {what} are no JSON object")
+        raise JwtRefused(f"it holds no JSON object as its {what}")
     return found
