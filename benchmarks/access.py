@@ -16,18 +16,16 @@ from pathlib import Path
 
 import grpc
 
-from benchmarks.events_server import Nowhere
 from benchmarks.figures import Figure, Report, Unmeasured
+from benchmarks.hostless_engine import hostless_engine
 from benchmarks.registry import fill
-from tendhost.server.clock import SystemClock
 from tendhost.server.domain.access.call_limits import CallLimits, Rate
 from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.access.tokens import Token, digest_of, mint
-from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
+from tendhost.server.engine.engine import Engine
 from tendhost.server.main import DATABASE
-from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.rpc import server
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
@@ -150,15 +148,8 @@ async def _serving(state_dir: Path, tokens: int) -> AsyncIterator[Doors]:
     for first in range(0, tokens, AT_ONCE):
         part = tuple(made[first : first + AT_ONCE])
         await store.commit(Change(events=(), tokens=part, at=datetime.now(UTC)))
-    prober = NetworkProber()
     async with (
-        running_engine(
-            store=store,
-            connector=Nowhere(),
-            prober=prober,
-            clock=SystemClock(),
-            settings=EngineSettings(),
-        ) as engine,
+        hostless_engine(store) as engine,
         _address(engine) as address,
         _address(engine, open_access=True) as open_address,
         grpc.aio.insecure_channel(address) as door,
@@ -170,8 +161,6 @@ async def _serving(state_dir: Path, tokens: int) -> AsyncIterator[Doors]:
             unbound=_bearer(texts[0][1]),
             bound=_bearer(texts[-1][1]),
         )
-    prober.close()
-    await store.aclose()
 
 
 @asynccontextmanager

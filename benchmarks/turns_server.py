@@ -10,11 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.events_server import Nowhere
-from tendhost.server.clock import SystemClock
-from tendhost.server.engine.engine import EngineSettings, running_engine
+from benchmarks.hostless_engine import hostless_engine
 from tendhost.server.main import DATABASE
-from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.store.sqlite import open_store
 from tests.rpc.open_server import serving
 from tests.turns import measured_turns
@@ -23,16 +20,9 @@ from tests.turns import measured_turns
 async def main(state_dir: Path) -> None:
     """Serve until standard input ends."""
     store = await open_store(state_dir / DATABASE)
-    prober = NetworkProber()
     loop = asyncio.get_running_loop()
     async with (
-        running_engine(
-            store=store,
-            connector=Nowhere(),
-            prober=prober,
-            clock=SystemClock(),
-            settings=EngineSettings(),
-        ) as engine,
+        hostless_engine(store) as engine,
         serving(engine, "127.0.0.1:0") as address,
     ):
         print(address, flush=True)
@@ -44,8 +34,6 @@ async def main(state_dir: Path) -> None:
                 cpu = time.process_time() - cpu
             found = {"turn_ms": longest.seconds * 1000, "what": longest.what, "cpu_ms": cpu * 1000}
             print(json.dumps(found), flush=True)
-    prober.close()
-    await store.aclose()
 
 
 if __name__ == "__main__":

@@ -10,14 +10,11 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.events_server import Nowhere
-from tendhost.server.clock import SystemClock
+from benchmarks.hostless_engine import hostless_engine
 from tendhost.server.domain.events import Event, StateChanged
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
-from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
@@ -54,24 +51,15 @@ async def _answer(store: Store, command: str, argument: str) -> str:
 async def main(state_dir: Path) -> None:
     """Serve until standard input ends."""
     store = await open_store(state_dir / DATABASE)
-    prober = NetworkProber()
     loop = asyncio.get_running_loop()
     async with (
-        running_engine(
-            store=store,
-            connector=Nowhere(),
-            prober=prober,
-            clock=SystemClock(),
-            settings=EngineSettings(),
-        ) as engine,
+        hostless_engine(store) as engine,
         serving(engine, "127.0.0.1:0") as address,
     ):
         print(address, flush=True)
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             command, _, argument = line.strip().partition(" ")
             print(await _answer(store, command, argument), flush=True)
-    prober.close()
-    await store.aclose()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`tendhost info` and `version`."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
 
@@ -68,29 +69,24 @@ def _certificate(certificate: ServerCertificate) -> str:
 
 
 def _target(target: NotificationTarget) -> str:
-    from tendhost.client.cli.formatting import ago, counted
-
-    parts = [f"{counted(target.delivered, 'message')} delivered"]
-    parts.extend(
-        f"{count} {word}"
-        for count, word in ((target.undelivered, "undelivered"), (target.waiting, "waiting"))
-        if count
-    )
-    words = f"notifications to {target.name}: {', '.join(parts)}"
-    return words + (f"; {target.problem} ({ago(target.problem_at)})" if target.problem else "")
+    left = {"undelivered": target.undelivered, "waiting": target.waiting}
+    return _deliveries(f"notifications to {target.name}", "message", target, left)
 
 
 def _sink(sink: AuditSink) -> str:
+    left = {"missed": sink.missed, "waiting": sink.waiting}
+    return _deliveries(f"audit sink {sink.name}", "record", sink, left)
+
+
+def _deliveries(
+    what: str, unit: str, found: NotificationTarget | AuditSink, left: Mapping[str, int]
+) -> str:
     from tendhost.client.cli.formatting import ago, counted
 
-    parts = [f"{counted(sink.delivered, 'record')} delivered"]
-    parts.extend(
-        f"{count} {word}"
-        for count, word in ((sink.missed, "missed"), (sink.waiting, "waiting"))
-        if count
-    )
-    words = f"audit sink {sink.name}: {', '.join(parts)}"
-    return words + (f"; {sink.problem} ({ago(sink.problem_at)})" if sink.problem else "")
+    parts = [f"{counted(found.delivered, unit)} delivered"]
+    parts.extend(f"{count} {word}" for word, count in left.items() if count)
+    words = f"{what}: {', '.join(parts)}"
+    return words + (f"; {found.problem} ({ago(found.problem_at)})" if found.problem else "")
 
 
 def version(context: typer.Context) -> None:
