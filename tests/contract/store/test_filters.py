@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
@@ -107,3 +108,10 @@ async def test_filter_by_state_follows_the_state(store: Store) -> None:
         change(hosts=(replace(host, status=replace(host.status, state=HostState.FAILED)),))
     )
     assert len((await store.hosts(failed, limit=9)).items) == 1
+
+
+async def test_hosts_within__are_found_among_more_names_than_a_statement_takes(store: Store):
+    await store.commit(change(hosts=(a_host("inside"),)))
+    names = {"inside", *(f"host-{number}" for number in range(300_000))}
+    assert await store.hosts_within(Scope(groups=("berlin",)), names) == {"inside"}
+    assert await store.hosts_within(Scope(groups=("paris",)), names) == frozenset()

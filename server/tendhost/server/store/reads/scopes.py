@@ -1,5 +1,6 @@
 """Reads of what is in the scope of a caller that is bound to hosts."""
 
+import json
 from collections.abc import Collection, Sequence
 
 from tendhost.server.domain.access.scope import Scope
@@ -24,10 +25,9 @@ class ScopeReads(ReadConnections):
         return self._one(f"SELECT 1 FROM {table} {where}", *where.values) is not None  # noqa: S608
 
     async def hosts_within(self, scope: Scope, names: Collection[str]) -> frozenset[str]:
-        if not names:
-            return frozenset()
         where = Where()
-        where.add_in("hosts.name", names)
+        # One value, for a plan has more hosts than a statement takes values.
+        where.add("hosts.name IN (SELECT value FROM json_each({}))", json.dumps(list(names)))
         add_scope(where, scope, "hosts.name")
         text = f"SELECT hosts.name FROM hosts {where}"  # noqa: S608
         found = await self._read(lambda database: database.execute(text, where.values).fetchall())
