@@ -1,6 +1,6 @@
 // Queries hosts through a server with TLS and prints the updates that are pending on each.
 //
-//	TENDHOST_TOKEN=… go run . -server updates.example.org:50051 -ca ca.pem web1 web2
+//	TENDHOST_TOKEN=… go run . -server updates.example.org:50051 -ca /path/to/ca.pem web1 web2
 package main
 
 import (

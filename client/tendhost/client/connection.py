@@ -170,7 +170,8 @@ def _of_context(context: Context) -> Connection:
         )
     except InvalidRequest as error:
         raise InvalidRequest(
-            f"context {context.name!r}: {error.message}; log in again, or delete it: tendhost context delete"
+            f"context {context.name!r}: {error.message}; log in again, or delete the context:"
+            f" tendhost context delete {context.name}"
         ) from error
 
 

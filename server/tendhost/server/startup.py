@@ -177,8 +177,7 @@ def notify_targets(settings: Settings) -> Targets:
 
 def audit_sinks(settings: Settings, environment: Mapping[str, str]) -> Sinks:
     """The configured audit sinks, each with its name. Raises ConfigurationError."""
-    credentials = environment.get("CREDENTIALS_DIRECTORY")
-    folder = Path(credentials) if credentials else None
+    folder = _credentials(environment)
     require_own_files(settings.audit_sink)
     return [(table.name, audit_sink(table, folder)) for table in settings.audit_sink]
 
@@ -267,12 +266,16 @@ def ssh_settings(
     settings: Settings, environment: Mapping[str, str], authorities: tuple[HostAuthority, ...]
 ) -> SshSettings:
     """How hosts are logged in to."""
-    # systemd.exec(5), "Credentials".
-    credentials = environment.get("CREDENTIALS_DIRECTORY")
     return SshSettings(
-        credentials=Path(credentials) if credentials else None,
+        credentials=_credentials(environment),
         host_authorities=authorities,
         connect_timeout=timedelta(seconds=settings.connect_timeout),
         login_timeout=timedelta(seconds=settings.login_timeout),
         private_key=settings.ssh_key,
     )
+
+
+def _credentials(environment: Mapping[str, str]) -> Path | None:
+    """The folder of the service's credentials: systemd.exec(5), "Credentials"."""
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder else None

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.audit import MISSED, AuditEntry, AuditRecord, Head
 from tendhost.server.domain.operations.backoff import Backoff
-from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.engine.tasks import running
 from tendhost.server.engine.waiting import CEILING, retry_while_unavailable
 from tendhost.server.outbound.audit_sink import AuditSink, SinkFailed
 from tendhost.server.store.protocols.access import AuditCursors
@@ -173,13 +173,8 @@ class AuditSinks:
         """Run every worker while the context lasts. Records that are being sent when it ends are sent again by
         the next server."""
         await self._store.retain_audit_cursors([worker.status.name for worker in self._workers])
-        tasks: TaskSet[None] = TaskSet()
-        for worker in self._workers:
-            tasks.start(worker.run())
-        try:
+        async with running(worker.run() for worker in self._workers):
             yield
-        finally:
-            await tasks.cancel()
 
     async def delivery_status(self) -> Sequence[SinkStatus]:
         """Deliveries since the server started, sink by sink."""

@@ -158,9 +158,8 @@ async def running_engine(
                 "unfinished work was resumed", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
-        for keeper in (schedules, operations, policies, tokens, audit, store_watch):
+        for keeper in (schedules, operations, policies, tokens, audit, store_watch, certificates):
             keeping.start(keeper.keep())
-        keeping.start(certificates.keep())
         for keys in trusted.keys:
             keeping.start(keys.keep())
         notifier = Notifier(targets, store=store, clock=clock)

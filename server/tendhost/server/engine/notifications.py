@@ -25,7 +25,7 @@ from tendhost.server.domain.notifications.rate_limit import RateLimit
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Message, WaitingNotices
 from tendhost.server.domain.operations.backoff import Backoff
-from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.engine.tasks import running
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_done
 from tendhost.server.outbound.apprise import NotDelivered, NotificationSender
 from tendhost.server.store.paging import every_host
@@ -360,13 +360,8 @@ class Notifier:
         await self._store.retain_notification_cursors(
             [worker.status.name for worker in self._workers]
         )
-        tasks: TaskSet[None] = TaskSet()
-        for worker in self._workers:
-            tasks.start(worker.run())
-        try:
+        async with running(worker.run() for worker in self._workers):
             yield
-        finally:
-            await tasks.cancel()
 
     @property
     def delivery_status(self) -> Sequence[DeliveryStatus]:

@@ -1,7 +1,8 @@
 """Tasks that are begun one by one and ended together."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -30,3 +31,15 @@ class TaskSet(Generic[T]):
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def running(works: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run each of `works` in a task of its own while the context lasts."""
+    tasks: TaskSet[None] = TaskSet()
+    for work in works:
+        tasks.start(work)
+    try:
+        yield
+    finally:
+        await tasks.cancel()

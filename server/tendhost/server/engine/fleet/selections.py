@@ -81,15 +81,12 @@ class Selections:
 
     async def _known_within(self, scope: Scope, asked: HostFilter) -> KnownNames:
         """As HostStore.known_names, of the hosts of a scope; of those that a glob matches, one stands for all."""
-        names: set[str] = set()
-        for entry in dict.fromkeys((*asked.names, *asked.exclude_hosts)):
-            if is_glob(entry):
-                some = await self._store.hosts(scope.narrow(HostFilter(names=(entry,))), limit=1)
-                names.update(
-                    row.key if isinstance(row, Unreadable) else row.name for row in some.rows
-                )
-            elif await self._store.has_host(scope, entry):
-                names.add(entry)
+        entries = {*asked.names, *asked.exclude_hosts}
+        globs = set(filter(is_glob, entries))
+        names = set(await self._store.hosts_within(scope, entries - globs))
+        for glob in globs:
+            some = await self._store.hosts(scope.narrow(HostFilter(names=(glob,))), limit=1)
+            names.update(row.key if isinstance(row, Unreadable) else row.name for row in some.rows)
         groups, tags = await self._store.scoped_groups(scope), await self._store.scoped_tags(scope)
         return KnownNames(
             names=frozenset(names),
