@@ -15,6 +15,7 @@ async def refused(url: str, answer: str) -> str:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        await reader.readexactly(len(b"{}"))  # what closes with a part unread resets the connection
         body = answer.replace("HEAD", head).encode()
         writer.write(b"HTTP/1.1 404 Word\r\nConnection: close\r\n\r\n" + body)
         await writer.drain()
@@ -45,3 +46,25 @@ async def test_refusal__is_told_in_its_own_words():
     assert await refused("http://HOST/gate", "frozen until Monday") == (
         "status 404: frozen until Monday"
     )
+
+
+async def test_receiver__whose_answer_never_ends_keeps_no_thread():
+    left = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(b"{}"))
+        writer.write(b"HTTP/1.1 404 Word\r\nConnection: close\r\n\r\n")
+        gone = asyncio.ensure_future(reader.read())
+        while not gone.done():
+            writer.write(b" and so on")
+            await asyncio.wait([gone], timeout=0.05)
+        left.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        with pytest.raises(WebhookFailed, match=r"no answer within 0\.2 s"):
+            await Webhooks().post(url, {}, key="k", timeout=timedelta(milliseconds=200))
+        async with asyncio.timeout(10):
+            await left.wait()

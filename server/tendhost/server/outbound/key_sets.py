@@ -1,15 +1,12 @@
 """Where the public keys of issuers are read from: a file, or a web server. Neither may hold up anything else."""
 
-import http.client
-import socket
-import ssl
 from asyncio import timeout as deadline
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from tendhost.server.outbound.http_exchange import HttpExchange, HttpFailed
 from tendhost.server.threads import DaemonThreads
 
 LARGEST = 256 * 1024
@@ -75,63 +72,20 @@ class KeySetUrl:
 
     async def read(self) -> bytes:
         """See KeySetSource."""
-        seconds = self._patience.total_seconds()
-        request = _HttpGet(self._url, seconds)
+        exchange = HttpExchange(urlsplit(self._url), seconds=self._patience.total_seconds())
+        headers = {"Accept": "application/jwk-set+json, application/json"}
         try:
-            async with deadline(seconds):
-                return await self._threads.run(request.run)
-        except TimeoutError:
-            raise KeySetUnread(f"no answer within {seconds:g} s") from None
-        finally:
-            request.close_connection()
-
-
-class _HttpGet:
-    """One request and its answer, in a thread that ends with its connection."""
-
-    def __init__(self, url: str, seconds: float) -> None:
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._connection = kind(parts.hostname or "", parts.port, timeout=seconds)
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._socket: socket.socket | None = None
-        self._given_up = False
-
-    def run(self) -> bytes:
-        headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": "tendhost"}
-        try:
-            self._connection.connect()
-            # Of its own: the connection forgets its socket where the server closes it after the answer.
-            self._socket = self._connection.sock
-            if self._given_up:
-                raise TimeoutError
-            self._connection.request("GET", self._target, headers=headers)
-            with self._connection.getresponse() as answer:
-                status = answer.status
-                raw = answer.read(LARGEST + 1) if status == 200 else b""
-        except ssl.SSLError as error:
-            raise KeySetUnread(f"no TLS: {error.reason}") from error
-        except TimeoutError as error:
-            raise KeySetUnread("no answer in time") from error
-        except OSError as error:
-            raise KeySetUnread(error.strerror or type(error).__name__) from error
-        except UnicodeError as error:
-            raise KeySetUnread("its address cannot be used") from error
-        except http.client.HTTPException as error:
-            raise KeySetUnread(f"no HTTP answer: {type(error).__name__}") from error
-        finally:
-            self._connection.close()
+            status, raw = await exchange.run(
+                self._threads,
+                "GET",
+                headers,
+                most=lambda status: LARGEST + 1 if status == 200 else 0,
+            )
+        except HttpFailed as error:
+            raise KeySetUnread(str(error)) from error
         if status != 200:
             raise KeySetUnread(f"status {status}")
         return _bounded(raw)
-
-    def close_connection(self) -> None:
-        """End the wait of the thread for bytes; to connect takes no longer than its time limit by itself."""
-        self._given_up = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _bounded(raw: bytes) -> bytes:
