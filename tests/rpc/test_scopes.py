@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.access.roles import CallPermission
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.host import Duplicate, Failure, Problem
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationStatus
@@ -18,7 +19,15 @@ from tendhost.v1 import access_service_pb2, host_pb2, operation_service_pb2, sys
 from tendhost.v1 import host_service_pb2 as pb
 from tests.contract.store.samples import an_operation, change, stored_operation
 from tests.rpc.api import refusal
-from tests.rpc.scoped import CANARY, OUTSIDE, Fleet, bound, request_of, scoped_fleet
+from tests.rpc.scoped import (
+    CANARY,
+    OUTSIDE,
+    Fleet,
+    bound,
+    described,
+    request_of,
+    scoped_fleet,
+)
 from tests.rpc.test_access import code, guarded
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World
@@ -223,6 +232,34 @@ async def test_bound_caller__works_on_its_hosts_and_lists_their_operations(fleet
     listed = await fleet.call("/tendhost.v1.OperationService/ListOperations")
     assert [operation.id for operation in listed.operations] == [begun.operation.id]
     assert (await fleet.call("/tendhost.v1.HostService/GetHost", name="web1")).host.config.name
+
+
+@pytest.mark.parametrize(
+    "method", ["StartQuery", "StartUpdate", "StartReboot", "StartCheck", "RetryHost"]
+)
+async def test_operation_of_a_bound_caller__keeps_its_scope(fleet: Fleet, method: str):
+    if method == "RetryHost":
+        await failed(fleet.world, "web1")
+    begun = (await fleet.call(f"/tendhost.v1.HostService/{method}", name="web1")).operation
+    stored = await fleet.world.store.operation(begun.id)
+    assert stored.bound_to == Scope(groups=("web",))
+    await fleet.world.ended(begun.id)
+    if method == "RetryHost":
+        await failed(fleet.world, "web1")
+    request = request_of(f"/tendhost.v1.HostService/{method}")(name="web1")
+    begun = (await getattr(fleet.owner.hosts, method)(request)).operation
+    assert (await fleet.world.store.operation(begun.id)).bound_to is None
+    await fleet.world.ended(begun.id)
+
+
+def test_methods__that_begin_operations_on_one_host_are_all_tried_above():
+    with_operation = {
+        method.rpartition("/")[2]
+        for method in REACH
+        if "/tendhost.v1.HostService/" in method
+        and "operation" in described(method).output_type.fields_by_name
+    }
+    assert with_operation == {"StartQuery", "StartUpdate", "StartReboot", "StartCheck", "RetryHost"}
 
 
 async def test_host__that_is_labelled_otherwise_leaves_and_joins_at_the_next_call(fleet: Fleet):

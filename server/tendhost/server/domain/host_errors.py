@@ -402,6 +402,15 @@ class Cancelled(NotPermitted):
     template = "{host}: cancelled before it started"
 
 
+class HostOutOfScope(NotPermitted):
+    """The host has left the scope of the caller that started or queued the operation, before the operation began."""
+
+    scope: str
+    template = (
+        "{host}: not started: the host has left the scope that the operation is bound to ({scope})"
+    )
+
+
 class DeadlineExceeded(NotPermitted):
     """The operation exceeded its time limit. It changes nothing more."""
 

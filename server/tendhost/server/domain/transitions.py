@@ -18,7 +18,7 @@ from tendhost.server.domain.events import (
     StepRetried,
     UpdateCompleted,
 )
-from tendhost.server.domain.host_errors import Cancelled, RebootRefused
+from tendhost.server.domain.host_errors import Cancelled, HostOutOfScope, RebootRefused
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.hosts.states import HostState, Trigger
 from tendhost.server.domain.operations.operation import (
@@ -113,8 +113,11 @@ def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Oper
 def started(operation: Operation, host: Host, now: datetime) -> OperationState:
     """An operation with its first step begun, and its host busy with it.
 
-    Raises OnlyJump, HostFailed or InvalidTransition unless the host is at rest and may be operated.
+    Every operation begins here. Raises HostOutOfScope if the host has left the scope that the operation is bound to,
+    and OnlyJump, HostFailed or InvalidTransition unless the host is at rest and may be operated.
     """
+    if operation.bound_to is not None and not operation.bound_to.has(host):
+        raise HostOutOfScope(host=host.name, scope=str(operation.bound_to))
     host.require_startable()
     running = replace(operation, status=OperationStatus.RUNNING)
     first = next_step(running)

@@ -112,6 +112,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.PostHookFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.RestartFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.RollbackFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.HostOutOfScope: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.Cancelled: grpc.StatusCode.CANCELLED,
     host_errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     host_errors.HostGone: grpc.StatusCode.FAILED_PRECONDITION,

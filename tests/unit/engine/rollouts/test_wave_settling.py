@@ -1,16 +1,19 @@
 """Waves that settle over fake hosts: looked at again and again, and halted by a host that falls ill."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
 import pytest
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.host import Policy
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutStatus
+from tests.contract.store.samples import change
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -351,3 +354,33 @@ async def test_require_rebooted__never_takes_an_unknown_need_for_none(world: Wor
 
 async def is_halted(world: World, id: str) -> bool:
     return (await world.store.rollout(id)).status is R.HALTED
+
+
+async def test_queued_check__of_a_host_that_has_left_the_scope_is_not_made_and_halts_nothing(
+    world: World,
+):
+    async with world.running():
+        fakes = await fleet(world, "abc")
+        scope = Scope(all_tags=("all",))
+        rollout = await begin(
+            world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY, bound_to=scope
+        )
+        await looked(world, rollout.id, 2)
+        await no_check_runs(world, rollout.id)
+        fakes["b"].hold(Command.QUERY)
+        await world.start(OperationKind.QUERY, "b", queue=True)
+
+        async def queued() -> bool:
+            last = (await checks(world, rollout.id))[-1]
+            return (last.host, last.status) == ("b", OperationStatus.QUEUED)
+
+        await minutes_until(world, queued)
+        waiting = (await checks(world, rollout.id))[-1]
+        assert waiting.bound_to == scope
+    host = await world.store.host("b")
+    await world.store.commit(change(hosts=(replace(host, config=replace(host.config, tags=())),)))
+    async with world.running():
+        assert (await over(world, rollout.id)).progress.completed == 3
+        refused = await world.store.operation(waiting.id)
+        assert refused.problem is not None
+        assert (refused.problem.reason, refused.steps) == ("HOST_OUT_OF_SCOPE", ())

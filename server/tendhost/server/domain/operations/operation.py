@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.hosts.host import Duplicate, Failure, Problem, Snapshots
 from tendhost.server.domain.inventory.compose import ProjectChange
@@ -242,6 +243,8 @@ class Operation:
     created_by: str = ""
     rollout: str = ""
     """The rollout that owns the operation; empty: none."""
+    bound_to: Scope | None = None
+    """The scope of the caller that started it, or of its rollout: it begins on no host outside. None: unbound."""
     dry_run: bool = False
     options: OperationOptions = OperationOptions()
     parts: tuple[InventoryPart, ...] = ()

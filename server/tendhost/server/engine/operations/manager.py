@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.hosts.host import LOCAL, Host
 from tendhost.server.domain.inventory.hardware import InventoryPart
@@ -23,6 +24,7 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.operations.resumption import resume
 from tendhost.server.domain.request_errors import (
     HostBusy,
+    HostNotFound,
     InvalidTransition,
     InventoryNotFound,
     OperationEnded,
@@ -80,6 +82,8 @@ class OperationRequest:
     """The dry run whose plan is to be executed; empty: none."""
     queue: bool = False
     """Wait for the operation that the host is busy with; else the request is refused."""
+    bound_to: Scope | None = None
+    """The scope of the caller, or of the rollout; see Operation.bound_to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +169,7 @@ class Operations:
         TooManyQueued, AlreadyProcessed.
         """
         host = await self._store.host(work.host)
+        _require_within(work.bound_to, host)
         if work.kind is OperationKind.REBOOT:
             _require_named(host)
         work = replace(work, options=await self._with_approved_plan(work, host))
@@ -181,14 +186,19 @@ class Operations:
         return begun
 
     @retried_on_conflict
-    async def retry(self, name: str, call: MutationContext[RetriedHost]) -> RetriedHost:
+    async def retry(
+        self, name: str, call: MutationContext[RetriedHost], *, bound_to: Scope | None = None
+    ) -> RetriedHost:
         """Take a host out of FAILED and continue the operation that failed: see domain/operations/resumption.
+
+        `bound_to` is the caller's scope, and not that of whoever started the operation that failed.
 
         Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, TooManyOperations,
         AlreadyProcessed.
         """
         failed = await self._store.host(name)
-        state = await self.resumption(failed, by=call.principal)
+        _require_within(bound_to, failed)
+        state = await self.resumption(failed, by=call.principal, bound_to=bound_to)
         self._require_few_in_flight()
 
         def value_at(revision: int) -> RetriedHost:
@@ -239,6 +249,7 @@ class Operations:
             created_at=now,
             created_by=by,
             rollout=rollout,
+            bound_to=work.bound_to,
             dry_run=work.dry_run,
             options=work.options,
             parts=work.parts,
@@ -246,13 +257,19 @@ class Operations:
         )
 
     async def resumption(
-        self, failed: Host, *, by: str, rollout: str = "", update: OperationRequest | None = None
+        self,
+        failed: Host,
+        *,
+        by: str,
+        rollout: str = "",
+        bound_to: Scope | None = None,
+        update: OperationRequest | None = None,
     ) -> OperationState:
         """The state of an operation that continues the one which failed a host in FAILED.
 
         With `update` it is an update in any case: `update` itself, if another kind of operation failed the host,
         and with the window override of `update`. Raises InvalidTransition (the host is not in FAILED),
-        RebootNotAllowed, HostFailed (`update` is a dry run, which repairs nothing that failed).
+        RebootNotAllowed, HostFailed (`update` is a dry run, which repairs nothing that failed), HostOutOfScope.
         """
         now = self._clock.now()
         last = await self._store.operations(
@@ -274,6 +291,7 @@ class Operations:
                 dry_run=former.dry_run if former else False,
                 options=former.options if former else OperationOptions(),
                 parts=former.parts if former else (),
+                bound_to=bound_to,
             )
         operation = self.new(work, by=by, rollout=rollout)
         if former is not None:
@@ -477,6 +495,12 @@ def _is_of_the_kind(former: Operation | None, update: OperationRequest) -> bool:
     return former.dry_run is update.dry_run and (
         former.options.download_only is update.options.download_only
     )
+
+
+def _require_within(scope: Scope | None, host: Host) -> None:
+    """Raise HostNotFound for a host outside: it has left the scope since the call was admitted."""
+    if scope is not None and not scope.has(host):
+        raise HostNotFound(host=host.name)
 
 
 def _require_named(host: Host) -> None:

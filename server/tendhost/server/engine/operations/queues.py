@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.host_errors import BookkeepingFailed
+from tendhost.server.domain.host_errors import BookkeepingFailed, HostOutOfScope
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.step_traits import StepName
@@ -97,7 +97,7 @@ class HostQueues:
             try:
                 host = await self._store.host(name)
                 state = started(operation, host, self._clock.now())
-            except (OnlyJump, HostFailed, HostNotFound) as error:
+            except (HostOutOfScope, OnlyJump, HostFailed, HostNotFound) as error:
                 await self._refuse(operation, error)
                 continue
             except InvalidTransition:

@@ -189,10 +189,11 @@ class MemberStarts:
             options=OperationOptions(
                 scope=spec.scope, window_override_reason=spec.window_override_reason
             ),
+            bound_to=spec.bound_to,
         )
         if member.retry and host.status.failure is not None:
             return await self._operations.resumption(
-                host, by=by, rollout=rollout.id, update=request
+                host, by=by, rollout=rollout.id, bound_to=spec.bound_to, update=request
             )
         operation = self._operations.new(request, by=by, rollout=rollout.id)
         return started(operation, host, self._clock.now())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.host_errors import HostOutOfScope
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
@@ -141,7 +142,7 @@ class WaveChecks:
         reach = rollout.spec.bound_to
         if reach is not None and not reach.has(host):
             return None
-        work = OperationRequest(host=host.name, kind=OperationKind.CHECK)
+        work = OperationRequest(host=host.name, kind=OperationKind.CHECK, bound_to=reach)
         # Units that had failed before the update are not its fault.
         operation = replace(
             self._operations.new(work, by=rollout.created_by, rollout=self._id),
@@ -158,14 +159,15 @@ class WaveChecks:
         return () if update is None else update.facts.failed_units
 
     async def _wrong(self, member: Member) -> str:
-        """The problem of a host, by its check; empty: none, or the host is gone."""
+        """The problem of a host, by its check; empty: none, or the host is gone, or has left the rollout's scope."""
         if not member.check:
             return await self._failure(member)
         check = await self._store.find_operation(member.check)
         if check is None:
             return "its check is no longer on record"
         if check.problem is not None:
-            return check.problem.message
+            left = check.problem.reason == HostOutOfScope.reason
+            return "" if left else check.problem.message
         if check.status is OperationStatus.CANCELLED:
             return f"its check was cancelled by {check.cancel_requested_by}"
         return "" if check.health is None or check.health.healthy else check.health.message

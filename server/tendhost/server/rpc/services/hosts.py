@@ -196,6 +196,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             kind=OperationKind.QUERY,
             parts=inventory_parts(request.parts),
             queue=request.queue,
+            bound_to=caller().scope,
         )
         encode = with_operation(pb.StartQueryResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
@@ -214,6 +215,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             ),
             plan=request.plan_operation_id,
             queue=request.queue,
+            bound_to=caller().scope,
         )
         encode = with_operation(pb.StartUpdateResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
@@ -226,6 +228,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             kind=OperationKind.REBOOT,
             options=OperationOptions(only_if_required=request.only_if_required),
             queue=request.queue,
+            bound_to=caller().scope,
         )
         encode = with_operation(pb.StartRebootResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
@@ -233,7 +236,12 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def StartCheck(
         self, request: pb.StartCheckRequest, context: Any
     ) -> pb.StartCheckResponse:
-        work = OperationRequest(host=request.name, kind=OperationKind.CHECK, queue=request.queue)
+        work = OperationRequest(
+            host=request.name,
+            kind=OperationKind.CHECK,
+            queue=request.queue,
+            bound_to=caller().scope,
+        )
         encode = with_operation(pb.StartCheckResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 
@@ -246,7 +254,8 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
                 operation=operation_message(retried.operation),
             )
 
-        return encode(await self._engine.operations.retry(request.name, call(encode)))
+        retrying = self._engine.operations.retry(request.name, call(encode), bound_to=scope)
+        return encode(await retrying)
 
     async def AcknowledgeHost(
         self, request: pb.AcknowledgeHostRequest, context: Any
