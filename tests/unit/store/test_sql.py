@@ -25,7 +25,6 @@ FAILED, SUCCEEDED = OperationStatus.FAILED, OperationStatus.SUCCEEDED
 STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
 ALLOWED: Mapping[str, str] = {
-    "ALL_HOSTS": "the whole fleet is what is asked for; only surveys and snapshots do",
     "ALL_GROUP_POLICIES": "one row for each group that has a policy; read once at the start",
     "ALL_TOKENS": "one row for each token; every call looks for one, so they are kept in memory",
     "AUDIT_CURSORS": "one row for each audit sink",

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tendhost.server.domain.request_errors import HostNotFound, StoreUnavailable
+from tendhost.server.store.gathering import LARGEST_GROUP
 from tendhost.server.store.records import Unstorable
-from tendhost.server.store.writer import LARGEST_GROUP, Writer
+from tendhost.server.store.writer import Writer
 
 
 class Connection(sqlite3.Connection):

@@ -1,6 +1,5 @@
 """Writes a change to the database, within a transaction that the caller begins and ends."""
 
-import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -38,6 +37,7 @@ from tendhost.server.store.records import (
     RequestRecord,
     Touched,
 )
+from tendhost.server.store.session import Session
 
 RESTORED = "restored"
 """The key in `meta` of when the copy was made that this database was restored from."""
@@ -60,9 +60,18 @@ class Written:
     """Number of the audit record; 0: there is none."""
 
 
-def write(database: sqlite3.Connection, change: Change) -> Written:
-    """Write `change`. Raises what Store.commit raises, and leaves undoing to the caller."""
+def write(database: Session, change: Change) -> Written:
+    """Write `change`. Raises what Store.commit raises, and leaves undoing to the caller.
+
+    Whatever numbers an event or an audit record begins with the row of the counter, which stays locked until the
+    transaction ends. Several servers on one database so have one order of commits: a reader that has seen a
+    revision has seen all before it, the audit chain has one end, a request is carried out once, and what is
+    read here (who else has this host key?) still holds when it is committed. The revision stands in what is
+    written, so that the row cannot be locked later.
+    """
     if change.request is not None:
+        # Whoever carries out the same request at this moment is waited for.
+        database.execute(sql.LOCK_COUNTER)
         answer = stored_response(database, change.request.id, change.request.digest)
         if answer is not None:
             (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
@@ -104,10 +113,11 @@ _TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})
 _QUIET = _TOKENS | {"operations", "log", "request", "audit", "at", "settles_restoration"}
 
 
-def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
+def _write_quietly(database: Session, change: Change) -> Written:
     """Write a change without events: no revision is reached, so only what has a number of its own for that
     may be in it."""
-    (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
+    lock = sql.CURRENT_REVISION if change.audit is None else sql.LOCK_COUNTER
+    (revision,) = database.execute(lock).fetchone()
     held = {field.name for field in fields(change) if getattr(change, field.name)}
     if held - _QUIET or not all(operation.revision for operation in change.operations):
         raise ValueError(
@@ -136,7 +146,7 @@ def _touched(change: Change) -> Touched:
     )
 
 
-def stored_response(database: sqlite3.Connection, request: str, digest: bytes) -> bytes | None:
+def stored_response(database: Session, request: str, digest: bytes) -> bytes | None:
     """The stored response to this request; None: it is new. Raises RequestIdReused."""
     row = database.execute(sql.GET_REQUEST, (request,)).fetchone()
     if row is None:
@@ -147,7 +157,7 @@ def stored_response(database: sqlite3.Connection, request: str, digest: bytes) -
     return answer
 
 
-def _write_records(database: sqlite3.Connection, change: Change, revision: int) -> int:
+def _write_records(database: Session, change: Change, revision: int) -> int:
     """Write what is kept of the change itself; the number of the audit record, 0: there is none."""
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
@@ -162,15 +172,13 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
     return audit_chain.append(database, change.audit, revision)
 
 
-def _write_request(
-    database: sqlite3.Connection, request: RequestRecord, revision: int, at: datetime
-) -> None:
+def _write_request(database: Session, request: RequestRecord, revision: int, at: datetime) -> None:
     answer = request.respond(revision)
     values = (request.id, request.digest, answer, rows.instant(at), revision)
     database.execute(sql.INSERT_REQUEST, values)
 
 
-def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None:
+def _write_host(database: Session, host: Host, revision: int) -> None:
     status = host.status
     text = rows.document(replace(host, revision=revision))
     labels = rows.labels(host)
@@ -191,7 +199,7 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
         _write_labels(database, host)
 
 
-def _require_distinct(database: sqlite3.Connection, host: Host) -> None:
+def _require_distinct(database: Session, host: Host) -> None:
     for what, statement, value in (
         *(("host key", sql.SAME_HOST_KEY, key) for key in host.host_keys),
         ("address", sql.SAME_ENDPOINT, host.config.endpoint),
@@ -201,7 +209,7 @@ def _require_distinct(database: sqlite3.Connection, host: Host) -> None:
             raise HostDuplicate(host=host.name, other=row[0], same=what)
 
 
-def _require_route(database: sqlite3.Connection, host: Host) -> None:
+def _require_route(database: Session, host: Host) -> None:
     """Raise InvalidArgument if the jumps of a host that was just written lead nowhere, or it can be none itself."""
     if host.config.address == LOCAL and (users := _users_of(database, host)):
         problem = (
@@ -217,20 +225,20 @@ def _require_route(database: sqlite3.Connection, host: Host) -> None:
         raise InvalidArgument(FieldViolation("config.jump", str(error))) from error
 
 
-def _users_of(database: sqlite3.Connection, jump: Host) -> tuple[str, ...]:
+def _users_of(database: Session, jump: Host) -> tuple[str, ...]:
     """Hosts that are reached through `jump`: as many as a message names, and one more."""
     found = database.execute(sql.HOSTS_BEHIND_JUMP, (jump.name, MOST_NAMED + 1)).fetchall()
     return tuple(name for (name,) in found)
 
 
-def _count_keys(database: sqlite3.Connection, tags: Iterable[str], more: int) -> None:
+def _count_keys(database: Session, tags: Iterable[str], more: int) -> None:
     """Count a host once for each key of its tags KEY=VALUE."""
     parts = (tag.partition("=") for tag in tags)
     for key in sorted({key for key, _, value in parts if key and value}):
         _count(database, "key", key, more)
 
 
-def _write_labels(database: sqlite3.Connection, host: Host) -> None:
+def _write_labels(database: Session, host: Host) -> None:
     _count_keys(database, host.config.tags, 1)
     for kind, statement, names in (
         ("tag", sql.INSERT_TAG, host.config.tags),
@@ -241,7 +249,7 @@ def _write_labels(database: sqlite3.Connection, host: Host) -> None:
             _count(database, kind, name, 1)
 
 
-def _clear_labels(database: sqlite3.Connection, host: Host) -> None:
+def _clear_labels(database: Session, host: Host) -> None:
     tags = database.execute(sql.TAGS_OF_HOST, (host.name,)).fetchall()
     _count_keys(database, (tag for (tag,) in tags), -1)
     for kind, those, delete in (
@@ -253,13 +261,13 @@ def _clear_labels(database: sqlite3.Connection, host: Host) -> None:
         database.execute(delete, (host.name,))
 
 
-def _count(database: sqlite3.Connection, kind: str, name: str, more: int) -> None:
+def _count(database: Session, kind: str, name: str, more: int) -> None:
     database.execute(sql.ADD_COUNT, (kind, name, more))
     if more < 0:
         database.execute(sql.DELETE_EMPTY_COUNT, (kind, name))
 
 
-def _remove_host(database: sqlite3.Connection, host: Host, revision: int) -> None:
+def _remove_host(database: Session, host: Host, revision: int) -> None:
     running = database.execute(sql.RUNNING_OPERATION, (host.name,)).fetchone()
     if running is not None:
         raise HostBusy(host=host.name, operation=rows.operation_of(running[0]).id)
@@ -273,7 +281,7 @@ def _remove_host(database: sqlite3.Connection, host: Host, revision: int) -> Non
     database.execute(sql.NOTE_REMOVAL, (host.name, revision))
 
 
-def _write_operation(database: sqlite3.Connection, operation: Operation, revision: int) -> None:
+def _write_operation(database: Session, operation: Operation, revision: int) -> None:
     new = replace(operation, revision=revision, quiet_writes=0)
     if operation.revision == 0:
         status, end = str(new.status), rows.moment(new.ended_at)
@@ -285,21 +293,21 @@ def _write_operation(database: sqlite3.Connection, operation: Operation, revisio
     _replace_operation(database, operation, new)
 
 
-def _replace_operation(database: sqlite3.Connection, former: Operation, new: Operation) -> None:
+def _replace_operation(database: Session, former: Operation, new: Operation) -> None:
     """Store `new` where `former` is what is stored."""
     status, end = str(new.status), rows.moment(new.ended_at)
     state = (new.id, status, new.disruptive, end)
     written = (*state, new.revision, new.quiet_writes, rows.document(new))
     values = (*written, former.revision, former.quiet_writes)
-    try:
-        done = database.execute(sql.UPDATE_OPERATION, values)
-    except sqlite3.IntegrityError:
-        raise _refusal(database, new) from None
-    if done.rowcount == 0:
+    if database.execute(sql.UPDATE_OPERATION, values).rowcount:
+        return
+    key = (new.id, former.revision, former.quiet_writes)
+    if database.execute(sql.HAS_OPERATION, key).fetchone() is None:
         raise Conflict(what=f"operation {new.id}")
+    raise _refusal(database, new)
 
 
-def _refusal(database: sqlite3.Connection, operation: Operation) -> HostBusy | Conflict:
+def _refusal(database: Session, operation: Operation) -> HostBusy | Conflict:
     """Which of the two indexes spoke: one operation of an id, one running operation of a host."""
     row = database.execute(sql.RUNNING_OPERATION, (operation.host,)).fetchone()
     running = None if row is None else rows.operation_of(row[0])
@@ -309,7 +317,7 @@ def _refusal(database: sqlite3.Connection, operation: Operation) -> HostBusy | C
     return Conflict(what=f"operation {operation.id}")
 
 
-def _write_log(database: sqlite3.Connection, chunk: LogChunk) -> None:
+def _write_log(database: Session, chunk: LogChunk) -> None:
     values = (chunk.operation, chunk.offset, chunk.data)
     if database.execute(sql.INSERT_LOG, values).rowcount == 0:
         raise Conflict(what=f"the log of operation {chunk.operation}")
@@ -318,7 +326,7 @@ def _write_log(database: sqlite3.Connection, chunk: LogChunk) -> None:
         database.execute(sql.CUT_LOG, (chunk.operation, begin, end))
 
 
-def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int) -> None:
+def _write_rollout(database: Session, rollout: Rollout, revision: int) -> None:
     text = rows.document(replace(rollout, revision=revision))
     status, end = str(rollout.status), rows.moment(rollout.ended_at)
     values = (rollout.id, status, end, revision, text)
@@ -330,7 +338,7 @@ def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int
         raise Conflict(what=f"rollout {rollout.id}")
 
 
-def _write_named(database: sqlite3.Connection, change: Change, revision: int) -> None:
+def _write_named(database: Session, change: Change, revision: int) -> None:
     """What users keep under names of their own, or say of more than one host."""
     for schedule in change.schedules:
         _write_schedule(database, schedule, revision)
@@ -349,7 +357,7 @@ def _write_named(database: sqlite3.Connection, change: Change, revision: int) ->
     _write_tokens(database, change)
 
 
-def _write_tokens(database: sqlite3.Connection, change: Change) -> None:
+def _write_tokens(database: Session, change: Change) -> None:
     for token in change.tokens:
         if database.execute(sql.PUT_TOKEN, rows.token_row(token)).rowcount == 0:
             raise Conflict(what=f"token {token.id}")
@@ -360,7 +368,7 @@ def _write_tokens(database: sqlite3.Connection, change: Change) -> None:
     database.executemany(sql.NOTE_TOKEN_USED, used)
 
 
-def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: int) -> None:
+def _write_schedule(database: Session, schedule: Schedule, revision: int) -> None:
     row = rows.schedule_row(schedule, revision)
     if schedule.revision == 0:
         if database.execute(sql.INSERT_SCHEDULE, row).rowcount == 0:
@@ -370,15 +378,13 @@ def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: 
         raise Conflict(what=f"schedule {schedule.name}")
 
 
-def _remove_schedule(database: sqlite3.Connection, schedule: Schedule) -> None:
+def _remove_schedule(database: Session, schedule: Schedule) -> None:
     values = (schedule.name, schedule.revision)
     if database.execute(sql.DELETE_SCHEDULE, values).rowcount == 0:
         raise Conflict(what=f"schedule {schedule.name}")
 
 
-def _write_selection(
-    database: sqlite3.Connection, selection: SavedSelection, revision: int
-) -> None:
+def _write_selection(database: Session, selection: SavedSelection, revision: int) -> None:
     row = rows.selection_row(selection, revision)
     if selection.revision == 0:
         if database.execute(sql.INSERT_SELECTION, row).rowcount == 0:
@@ -388,7 +394,7 @@ def _write_selection(
         raise Conflict(what=f"selection {selection.name}")
 
 
-def _write_group_policy(database: sqlite3.Connection, policy: GroupPolicy, revision: int) -> None:
+def _write_group_policy(database: Session, policy: GroupPolicy, revision: int) -> None:
     row = rows.group_policy_row(policy, revision)
     if policy.revision == 0:
         done = database.execute(sql.INSERT_GROUP_POLICY, row)
@@ -398,7 +404,7 @@ def _write_group_policy(database: sqlite3.Connection, policy: GroupPolicy, revis
         raise _group_policy_conflict(policy)
 
 
-def _remove_group_policy(database: sqlite3.Connection, policy: GroupPolicy) -> None:
+def _remove_group_policy(database: Session, policy: GroupPolicy) -> None:
     values = (policy.group, policy.revision)
     if database.execute(sql.DELETE_GROUP_POLICY, values).rowcount == 0:
         raise _group_policy_conflict(policy)
@@ -409,30 +415,30 @@ def _group_policy_conflict(policy: GroupPolicy) -> Conflict:
     return Conflict(what=what)
 
 
-def restored_from(database: sqlite3.Connection) -> datetime | None:
+def restored_from(database: Session) -> datetime | None:
     """See Store.restored_from."""
     row = database.execute(sql.GET_META, (RESTORED,)).fetchone()
     return datetime.fromisoformat(row[0]) if row else None
 
 
-def clock_trust(database: sqlite3.Connection) -> ClockTrust | None:
+def clock_trust(database: Session) -> ClockTrust | None:
     """See Store.clock_trust."""
     row = database.execute(sql.GET_META, (CLOCK_TRUST,)).fetchone()
     return rows.clock_trust_of(row[0]) if row else None
 
 
-def told_expiries(database: sqlite3.Connection) -> ToldExpiries | None:
+def told_expiries(database: Session) -> ToldExpiries | None:
     """See Store.told_expiries."""
     row = database.execute(sql.GET_META, (TOLD_EXPIRIES,)).fetchone()
     return rows.told_expiries_of(row[0]) if row else None
 
 
-def save_clock_trust(database: sqlite3.Connection, trust: ClockTrust) -> None:
+def save_clock_trust(database: Session, trust: ClockTrust) -> None:
     """See Store.save_clock_trust."""
     database.execute(sql.SET_META, (CLOCK_TRUST, rows.document(trust)))
 
 
-def save_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
+def save_plan(database: Session, plan: RolloutPlan) -> None:
     """See Store.save_plan."""
     outline = plan.outline
     values = (plan.id, rows.instant(plan.created_at), rows.document(outline))
@@ -448,14 +454,12 @@ def save_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
     )
 
 
-def save_notification_cursor(
-    database: sqlite3.Connection, target: str, cursor: NotificationCursor
-) -> None:
+def save_notification_cursor(database: Session, target: str, cursor: NotificationCursor) -> None:
     """See Store.save_notification_cursor."""
     database.execute(sql.PUT_CURSOR, (target, rows.document(cursor)))
 
 
-def retain_notification_cursors(database: sqlite3.Connection, targets: Collection[str]) -> None:
+def retain_notification_cursors(database: Session, targets: Collection[str]) -> None:
     """See Store.retain_notification_cursors."""
     known = [reader for (reader,) in database.execute(sql.READERS).fetchall()]
     gone = [(reader,) for reader in known if reader not in targets]

@@ -19,12 +19,11 @@ from tendhost.server.store import sql
 from tendhost.server.store.apply_change import RESTORED
 from tendhost.server.store.database import (
     BUSY_MILLISECONDS,
-    LOG_ID,
     SIDE_FILES,
     of_newer_version,
     take_lock,
 )
-from tendhost.server.store.migrations import SCHEMA
+from tendhost.server.store.migrations import LOG_ID, SCHEMA
 
 PAGES_AT_ONCE = 256
 """Between two steps of a copy an interruption is heeded: a mebibyte."""

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from tendhost.server.domain.request_errors import ConfigurationError, StoreUnavailable
 from tendhost.server.store import sql
-from tendhost.server.store.migrations import MIGRATIONS, SCHEMA
+from tendhost.server.store.migrations import LOG_ID, MIGRATIONS, SCHEMA
 
 logger = logging.getLogger(__name__)
 
-LOG_ID = "log_id"
 _WITHOUT_LOG = b"\x01\x01"
 """The write and read versions, in a database's header, of one that is not in WAL mode."""
 SIDE_FILES = ("-wal", "-shm", "-journal")

@@ -295,3 +295,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 SCHEMA = len(MIGRATIONS)
 """The version that this program writes."""
+LOG_ID = "log_id"
+"""The key in `meta` of the id of the event log, by which clients tell that it is another one. It is made with the
+schema."""

@@ -1,8 +1,6 @@
-"""Parts of a whole fleet or rollout, each read in a transaction of its own."""
+"""Parts of a whole fleet or rollout, each read within a transaction of the caller's: as of one moment."""
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from heapq import merge
 from itertools import islice
 
@@ -18,28 +16,29 @@ from tendhost.server.store.records import (
     RolloutView,
     Unreadable,
 )
+from tendhost.server.store.session import Session
 
 ROWS_AT_ONCE = 1000
 """A read looks at no more hosts than this, so that other readers wait for milliseconds only."""
 
 
 def hosts_part(
-    database: sqlite3.Connection, selection: HostFilter, *, after: str, limit: int, size: int
+    database: Session, selection: HostFilter, *, after: str, limit: int, size: int
 ) -> HostsPart:
     """See Store.hosts_part."""
     text, values = host_sql.select_hosts(selection, after=after, limit=ROWS_AT_ONCE)
     found: list[Host | Unreadable] = []
     seen, held, name, cut = 0, 0, after, False
-    with _one_moment(database) as revision:
-        for document, name in database.execute(text, values):
-            seen += 1
-            host = _selected(selection, name, document)
-            if host is not None:
-                found.append(host)
-                held += len(document)
-            cut = len(found) >= limit or held >= size
-            if cut:
-                break
+    revision = _revision(database)
+    for document, name in database.execute(text, values):
+        seen += 1
+        host = _selected(selection, name, document)
+        if host is not None:
+            found.append(host)
+            held += len(document)
+        cut = len(found) >= limit or held >= size
+        if cut:
+            break
     return HostsPart(
         hosts=tuple(row for row in found if not isinstance(row, Unreadable)),
         unreadable=tuple(row for row in found if isinstance(row, Unreadable)),
@@ -50,35 +49,35 @@ def hosts_part(
 
 
 def changed_hosts(
-    database: sqlite3.Connection, selection: HostFilter, *, after: HostCursor, limit: int, size: int
+    database: Session, selection: HostFilter, *, after: HostCursor, limit: int, size: int
 ) -> HostsPart:
     """See Store.changed_hosts."""
     found: list[Host | Unreadable] = []
     gone: list[str] = []
     seen, held, last, cut = 0, 0, after, False
-    with _one_moment(database) as revision:
-        compacted = pruned_to(database)
-        if compacted >= after.revision:
-            raise CursorCompacted(cursor=after.revision, oldest=compacted + 1, current=revision)
-        values = (after.revision, after.name, ROWS_AT_ONCE)
-        stored = database.execute(sql.HOSTS_STORED_BEHIND, values)
-        removed = database.execute(sql.HOSTS_REMOVED_BEHIND, values)
-        # No name stands in both, so that documents are never compared.
-        for changed_at, name, document in islice(merge(stored, removed), ROWS_AT_ONCE):
-            seen += 1
-            last = HostCursor(changed_at, name)
-            if not selection.may_match(name):
-                continue
-            host = _selected(selection, name, document)
-            if host is None:
-                gone.append(name)
-                held += len(name)
-            else:
-                found.append(host)
-                held += len(document)
-            cut = len(found) + len(gone) >= limit or held >= size
-            if cut:
-                break
+    revision = _revision(database)
+    compacted = pruned_to(database)
+    if compacted >= after.revision:
+        raise CursorCompacted(cursor=after.revision, oldest=compacted + 1, current=revision)
+    values = (after.revision, after.name, ROWS_AT_ONCE)
+    stored = database.execute(sql.HOSTS_STORED_BEHIND, values)
+    removed = database.execute(sql.HOSTS_REMOVED_BEHIND, values)
+    # No name stands in both, so that documents are never compared.
+    for changed_at, name, document in islice(merge(stored, removed), ROWS_AT_ONCE):
+        seen += 1
+        last = HostCursor(changed_at, name)
+        if not selection.may_match(name):
+            continue
+        host = _selected(selection, name, document)
+        if host is None:
+            gone.append(name)
+            held += len(name)
+        else:
+            found.append(host)
+            held += len(document)
+        cut = len(found) + len(gone) >= limit or held >= size
+        if cut:
+            break
     return HostsPart(
         hosts=tuple(row for row in found if not isinstance(row, Unreadable)),
         unreadable=tuple(row for row in found if isinstance(row, Unreadable)),
@@ -90,19 +89,18 @@ def changed_hosts(
 
 
 def rollout_view(
-    database: sqlite3.Connection, id: str, *, after: RolloutCursor, limit: int, size: int
+    database: Session, id: str, *, after: RolloutCursor, limit: int, size: int
 ) -> RolloutView:
     """See Store.rollout_view."""
-    with _one_moment(database):
-        row = database.execute(sql.GET_ROLLOUT, (id,)).fetchone()
-        if row is None:
-            raise RolloutNotFound(rollout=id)
-        waves, wave, more_waves = _behind(
-            database.execute(sql.CHANGED_WAVES, (id, *after.wave, limit + 1)), limit, size
-        )
-        members, member, more_members = _behind(
-            database.execute(sql.CHANGED_MEMBERS, (id, *after.member, limit + 1)), limit, size
-        )
+    row = database.execute(sql.GET_ROLLOUT, (id,)).fetchone()
+    if row is None:
+        raise RolloutNotFound(rollout=id)
+    waves, wave, more_waves = _behind(
+        database.execute(sql.CHANGED_WAVES, (id, *after.wave, limit + 1)), limit, size
+    )
+    members, member, more_members = _behind(
+        database.execute(sql.CHANGED_MEMBERS, (id, *after.member, limit + 1)), limit, size
+    )
     return RolloutView(
         rollout=rows.rollout_of(row[0]),
         waves=tuple(rows.row_of(rows.wave_of, text, key) for _, key, text in sorted(waves)),
@@ -136,12 +134,7 @@ def _selected(selection: HostFilter, name: str, document: str | None) -> Host | 
     return host if isinstance(host, Unreadable) or selection.matches(host) else None
 
 
-@contextmanager
-def _one_moment(database: sqlite3.Connection) -> Iterator[int]:
-    """The revision as of which everything is read while the context lasts."""
-    database.execute("BEGIN")
-    try:
-        (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
-        yield revision
-    finally:
-        database.execute("COMMIT")
+def _revision(database: Session) -> int:
+    """The revision as of which everything is read in this transaction."""
+    revision: int = database.execute(sql.CURRENT_REVISION).fetchone()[0]
+    return revision

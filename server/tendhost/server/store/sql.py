@@ -9,8 +9,8 @@ from tendhost.server.store.host_sql import add_scope
 from tendhost.server.store.where import Where
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
-TOUCH_COUNTER = "UPDATE counter SET revision = revision WHERE id = 1"
-"""Writes a page and changes nothing."""
+LOCK_COUNTER = "UPDATE counter SET revision = revision WHERE id = 1 RETURNING revision"
+"""Changes nothing; until the transaction ends, no other one can number events or audit records."""
 CURRENT_REVISION = "SELECT revision FROM counter WHERE id = 1"
 GET_META = "SELECT value FROM meta WHERE key = ?1"
 SET_META = """
@@ -65,7 +65,7 @@ HOSTS_REMOVED_BEHIND = """
     SELECT revision, name, NULL FROM removed_hosts
     WHERE (revision, name) > (?1, ?2) ORDER BY revision, name LIMIT ?3
 """
-ALL_HOSTS = "SELECT document, name FROM hosts ORDER BY name"
+GET_HOSTS = "SELECT document, name FROM hosts WHERE name > ?1 ORDER BY name LIMIT ?2"
 LABEL_TABLES = ("host_tags", "host_groups")
 INSERT_TAG = "INSERT INTO host_tags (name, host) VALUES (?1, ?2)"
 INSERT_GROUP = "INSERT INTO host_groups (name, host) VALUES (?1, ?2)"
@@ -78,7 +78,7 @@ DELETE_GROUPS = "DELETE FROM host_groups WHERE host = ?1"
 # key ('key'), kept with every change: to count them takes as long as there are hosts.
 ADD_COUNT = """
     INSERT INTO host_counts (kind, name, hosts) VALUES (?1, ?2, ?3)
-    ON CONFLICT (kind, name) DO UPDATE SET hosts = hosts + excluded.hosts
+    ON CONFLICT (kind, name) DO UPDATE SET hosts = host_counts.hosts + excluded.hosts
 """
 DELETE_EMPTY_COUNT = "DELETE FROM host_counts WHERE kind = ?1 AND name = ?2 AND hosts = 0"
 GET_COUNT = "SELECT hosts FROM host_counts WHERE kind = ?1 AND name = ?2"
@@ -102,8 +102,15 @@ INSERT_OPERATION = """
 UPDATE_OPERATION = """
     UPDATE operations
     SET status = ?2, disruptive = ?3, ended_at = ?4, revision = ?5, quiet_writes = ?6, document = ?7
-    WHERE id = ?1 AND revision = ?8 AND quiet_writes = ?9
+    WHERE id = ?1 AND revision = ?8 AND quiet_writes = ?9 AND (
+        ?2 <> 'running' OR NOT EXISTS (
+            SELECT 1 FROM operations AS other
+            WHERE other.host = operations.host AND other.status = 'running' AND other.id <> ?1
+        )
+    )
 """
+"""Nothing, where another operation of the host is running: an index that refuses it ends PostgreSQL's transaction."""
+HAS_OPERATION = "SELECT id FROM operations WHERE id = ?1 AND revision = ?2 AND quiet_writes = ?3"
 GET_OPERATION = "SELECT document FROM operations WHERE id = ?1"
 RUNNING_OPERATION = "SELECT document FROM operations WHERE host = ?1 AND status = 'running'"
 NEXT_QUEUED = """
@@ -125,7 +132,11 @@ GET_LOG = """
     WHERE operation = ?1 AND position >= (
         SELECT coalesce(max(position), 0) FROM operation_logs
         WHERE operation = ?1 AND position <= ?2
-    ) ORDER BY position
+    ) ORDER BY position LIMIT ?3
+"""
+GET_LOG_BEHIND = """
+    SELECT position, data FROM operation_logs
+    WHERE operation = ?1 AND position > ?2 ORDER BY position LIMIT ?3
 """
 
 INSERT_ROLLOUT = """
@@ -191,7 +202,7 @@ _FAILED = """
         julianday(json_extract(document, '$.status.failure.failed_at')) >= julianday(?2))
 """
 _OF_SCOPE = """
-    (?1 = '' OR CASE instr(?1, '=') WHEN length(?1)
+    (?1 = '' OR CASE WHEN ?1 LIKE '%=' AND ?1 NOT LIKE '%=_%'
         THEN NOT EXISTS (
             SELECT 1 FROM host_tags WHERE host_tags.host = down.host
             AND name > ?1 AND name < substr(?1, 1, length(?1) - 1) || '>'
@@ -309,7 +320,7 @@ def _oldest(table: str, key: str, at: str, beside: str = "") -> str:
     """Which rows are old, the first ?4 of those before ?1 and of those after ?3."""
     return " UNION ALL ".join(
         f"SELECT {key} FROM (SELECT {key} FROM {table} WHERE {dated} AND revision <= ?2 {beside}"  # noqa: S608
-        f" ORDER BY {at} LIMIT ?4)"
+        f" ORDER BY {at} LIMIT ?4) AS part"
         for dated in (f"{at} < ?1", f"{at} > ?3")
     )
 
@@ -436,7 +447,8 @@ def select_audit(
         where.add("at <= (SELECT at FROM audit WHERE number = {})", before)
         where.add("(at, number) < (SELECT at, number FROM audit WHERE number = {})", before)
     wanted = tuple(methods)
-    where.add_in("method" if len(wanted) == 1 and not timed else "+method", wanted)
+    # An expression, so that no index of methods leads away from the order that is wanted.
+    where.add_in("method" if len(wanted) == 1 and not timed else "method || ''", wanted)
     order = "at DESC, number DESC" if timed else "number DESC"
     text = f"SELECT {_AUDIT_COLUMNS} FROM audit {where} ORDER BY {order} LIMIT {limit}"  # noqa: S608
     return text, where.values

@@ -10,21 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.failpoints import reached
-from tendhost.server.store.records import Unstorable
+from tendhost.server.store.gathering import Gathering, Work, refuse
+from tendhost.server.store.session import Session
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-LARGEST_GROUP = 256
-"""Jobs in one commit at most, so that none waits for all of a flood."""
-LINGER_TURNS = 4
-"""Where several writers meet, more of them are waited for during so many turns of the event loop. On an
-idle loop that is no time at all; on a busy one, where commits cost most, they become fewer."""
-
 
 _TROUBLE = frozenset(
     {
@@ -49,16 +41,8 @@ _TROUBLE = frozenset(
 statement or its values (SQLITE_ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH, _MISUSE, _RANGE)."""
 
 
-@dataclass(slots=True)
-class _Work:
-    work: Callable[[sqlite3.Connection], Any]
-    done: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-
-
 class Writer:
-    """Runs jobs one after the other, each in a transaction of its own as far as it can tell."""
+    """Runs works one after the other, each in a transaction of its own as far as it can tell."""
 
     def __init__(
         self,
@@ -68,89 +52,52 @@ class Writer:
         name: str,
         when_unusable: Callable[[], None] = lambda: None,
     ) -> None:
-        """`when_done` is called on the event loop with the results of each commit, in order, and
-        `when_unusable` whenever the database could not be written.
-
-        `name` is how errors speak of the database.
-        """
+        """For `when_done`, `name` and `when_unusable` see Gathering."""
         self._database = database
-        self._when_done = when_done
-        self._when_unusable = when_unusable
         self._name = name
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Work] = []
-        self._scheduled = False
-        self._under_way = False
-        self._crowded = False
-        self._closed = False
-        self._groups: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
+        self._gathering = Gathering(
+            self._groups.put, when_done, name=name, when_unusable=when_unusable
+        )
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the writer's connection and commit it.
-
-        Raises the TendhostError that `work` raised; Unstorable where it failed in any other way of its
-        own; StoreUnavailable where the database cannot be written. Nothing of it is kept then. A
-        caller that is cancelled does not undo it.
-        """
-        if self._closed:
-            raise StoreUnavailable(cause=f"{self._name} is closed")
-        job = _Work(work, self._loop.create_future())
-        self._waiting.append(job)
-        self._hand_over_soon()
-        result: T = await job.done
-        return result
+    async def submit(self, work: Callable[[Session], T]) -> T:
+        """See Gathering.submit."""
+        return await self._gathering.submit(work)
 
     async def aclose(self) -> None:
         """Finish what was handed in and close the connection."""
-        self._closed = True
-        if self._waiting:
-            self._groups.put(self._waiting)
-            self._waiting = []
+        if last := self._gathering.close():
+            self._groups.put(last)
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
-
-    def _hand_over_soon(self) -> None:
-        if self._scheduled or self._under_way or not self._waiting:
-            return
-        self._scheduled = True
-        self._loop.call_soon(self._hand_over, LINGER_TURNS if self._crowded else 0)
-
-    def _hand_over(self, turns: int) -> None:
-        if turns and len(self._waiting) < LARGEST_GROUP:
-            self._loop.call_soon(self._hand_over, turns - 1)
-            return
-        self._scheduled = False
-        group, self._waiting = self._waiting[:LARGEST_GROUP], self._waiting[LARGEST_GROUP:]
-        if group:
-            self._under_way = True
-            self._groups.put(group)
 
     def _run(self) -> None:
         while (group := self._groups.get()) is not None:
             self._commit(group)
-            self._loop.call_soon_threadsafe(self._deliver, group)
+            self._loop.call_soon_threadsafe(self._gathering.deliver, group)
         self._database.close()
 
-    def _commit(self, group: list[_Work]) -> None:
+    def _commit(self, group: list[Work]) -> None:
         trouble = self._written(group)
         if trouble is None:
             return
         if len(group) == 1 or trouble.everybodys:
-            self._refuse(group, trouble.error)
+            refuse(group, trouble.error, name=self._name)
             return
         # Whose fault it was is not known, and nobody else is to be refused for it.
         for position, job in enumerate(group):
             trouble = self._written([job])
             if trouble is None:
                 continue
-            self._refuse([job], trouble.error)
+            refuse([job], trouble.error, name=self._name)
             if trouble.everybodys:
-                self._refuse(group[position + 1 :], trouble.error)
+                refuse(group[position + 1 :], trouble.error, name=self._name)
                 return
 
-    def _written(self, group: list[_Work]) -> "_Trouble | None":
+    def _written(self, group: list[Work]) -> "_Trouble | None":
         """Commit `group`, or nothing of it; the trouble that the database is in, if it is in any."""
         begun = False
         try:
@@ -171,7 +118,7 @@ class Writer:
             return _Trouble(error, everybodys=not begun)
         return None
 
-    def _perform(self, job: _Work) -> None:
+    def _perform(self, job: Work) -> None:
         job.result = job.error = None
         self._database.execute("SAVEPOINT job")
         try:
@@ -179,30 +126,13 @@ class Writer:
         except Exception as error:
             if _is_trouble(error):
                 raise
-            job.error = error if isinstance(error, TendhostError) else Unstorable(error)
+            job.fail(error)
             self._database.execute("ROLLBACK TO job")
         self._database.execute("RELEASE job")
-
-    def _refuse(self, group: list[_Work], error: Exception) -> None:
-        for job in group:
-            job.error = StoreUnavailable(cause=f"{self._name}: {error}")
-            job.error.__cause__ = error
 
     def _roll_back(self) -> None:
         if self._database.in_transaction:  # some errors end it by themselves
             self._database.execute("ROLLBACK")
-
-    def _deliver(self, group: list[_Work]) -> None:
-        self._crowded = len(group) > 1
-        self._under_way = False
-        self._hand_over_soon()
-        try:
-            if any(isinstance(job.error, StoreUnavailable) for job in group):
-                self._when_unusable()
-            self._when_done([job.result for job in group if job.error is None])
-        finally:  # those that wait get an answer in any case
-            for job in group:
-                _answer(job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +141,6 @@ class _Trouble:
 
     error: Exception
     everybodys: bool
-
-
-def _answer(job: _Work) -> None:
-    if job.done.cancelled():
-        return
-    if job.error is not None:
-        job.done.set_exception(job.error)
-    else:
-        job.done.set_result(job.result)
 
 
 def _is_trouble(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Connections for reading: one on the event loop for rows by their key, and one for each reading thread.
+"""Connections for reading SQLite: one on the event loop for rows by their key, and one for each reading thread.
 
 A look-up by key takes less time than handing it to a thread, and in WAL mode it waits for nobody. Lists and
 everything else whose size is not known go to the readers' threads.
@@ -7,23 +7,23 @@ everything else whose size is not known go to the readers' threads.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.store import rows
 from tendhost.server.store.database import open_for_reading
-from tendhost.server.store.records import Page
+from tendhost.server.store.reads.base import Reads
+from tendhost.server.store.session import Session
 
 T = TypeVar("T")
 
 READERS = 4
 
 
-class ReadConnections:
+class ReadConnections(Reads):
     """The connections that the reads of one database share."""
 
     def __init__(self, path: Path) -> None:
@@ -42,48 +42,35 @@ class ReadConnections:
         for database in (self._direct, *self._opened):
             database.close()
 
-    def _one(self, text: str, *values: object) -> Any:
-        row = self._row(text, *values)
-        return None if row is None else row[0]
-
-    def _row(self, text: str, *values: object) -> Any:
+    async def _row(self, text: str, *values: object) -> Any:
         with self._errors_translated():
             return self._direct.execute(text, values).fetchone()
 
-    async def _all(
-        self, text: str, values: Sequence[object], decode: Callable[[str], T]
-    ) -> Sequence[T]:
-        def work(database: sqlite3.Connection) -> Sequence[T]:
-            return [decode(row[0]) for row in database.execute(text, tuple(values))]
+    async def _look_up(self, work: Callable[[Session], T]) -> T:
+        with self._errors_translated():
+            return work(self._direct)
 
-        return await self._read(work)
+    async def _read(self, work: Callable[[Session], T]) -> T:
+        return await self._on_thread(work, self._readers)
 
-    async def _page(
-        self, text: str, values: Sequence[object], decode: Callable[[str], T], limit: int
-    ) -> Page[T]:
-        def work(database: sqlite3.Connection) -> Page[T]:
-            found = [
-                rows.row_of(decode, document, str(key[0]), str(key[-1]))
-                for document, *key in database.execute(text, tuple(values))
-            ]
-            return Page(rows=tuple(found[:limit]), more=len(found) > limit)
+    async def _survey(self, work: Callable[[Session], T]) -> T:
+        return await self._on_thread(work, self._surveyor)
 
-        return await self._read(work)
-
-    async def _read(
-        self, work: Callable[[sqlite3.Connection], T], threads: ThreadPoolExecutor | None = None
-    ) -> T:
+    async def _on_thread(self, work: Callable[[Session], T], threads: ThreadPoolExecutor) -> T:
         def on_thread() -> T:
-            database = getattr(self._threads, "database", None)
+            database: sqlite3.Connection | None = getattr(self._threads, "database", None)
             if database is None:
                 database = self._threads.database = open_for_reading(self._path)
                 self._opened.append(database)
-            return work(database)
+            database.execute("BEGIN")
+            try:
+                return work(database)
+            finally:
+                if database.in_transaction:  # some errors end it by themselves
+                    database.execute("COMMIT")
 
         with self._errors_translated():
-            return await asyncio.get_running_loop().run_in_executor(
-                threads or self._readers, on_thread
-            )
+            return await asyncio.get_running_loop().run_in_executor(threads, on_thread)
 
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:

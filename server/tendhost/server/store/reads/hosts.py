@@ -1,6 +1,5 @@
 """Reads of hosts: one by one, in pages, and the whole fleet at once."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -12,7 +11,7 @@ from tendhost.server.domain.request_errors import HostNotFound, InventoryNotFoun
 from tendhost.server.domain.rollouts.budgets import NAMED, Usage, is_untagged
 from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.store import host_sql, host_summaries, parts, rows, sql
-from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import (
     HostCursor,
     HostPending,
@@ -21,6 +20,7 @@ from tendhost.server.store.records import (
     Page,
     Unreadable,
 )
+from tendhost.server.store.session import Session
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ SURVEYED_AT_ONCE = 200
 """Hosts that a survey reads in one go."""
 
 
-class HostReads(ReadConnections):
+class HostReads(Reads):
     """See HostStore, InventoryStore and FleetStore."""
 
     async def host(self, name: str) -> Host:
@@ -38,11 +38,11 @@ class HostReads(ReadConnections):
         return found
 
     async def find_host(self, name: str) -> Host | None:
-        text = self._one(sql.GET_HOST, name)
+        text = await self._one(sql.GET_HOST, name)
         return None if text is None else rows.host_of(text)
 
     async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
-        def work(database: sqlite3.Connection) -> Page[Host]:
+        def work(database: Session) -> Page[Host]:
             found: list[Host | Unreadable] = []
             position = after
             while True:
@@ -67,7 +67,8 @@ class HostReads(ReadConnections):
         return await self._read(work)
 
     async def count_hosts(self) -> int:
-        return self._count("host", "")
+        count: int | None = await self._one(sql.GET_COUNT, "host", "")
+        return count or 0
 
     async def groups(self) -> Sequence[tuple[str, int]]:
         return await self._label_counts("group")
@@ -80,15 +81,11 @@ class HostReads(ReadConnections):
             lambda database: database.execute(sql.GET_COUNTS, (kind,)).fetchall()
         )
 
-    def _count(self, kind: str, name: str) -> int:
-        count: int | None = self._one(sql.GET_COUNT, kind, name)
-        return count or 0
-
     async def known_names(self, selection: HostFilter) -> KnownNames:
         names = (*selection.names, *selection.exclude_hosts)
         tags = (*selection.all_tags, *selection.any_tags)
 
-        def work(database: sqlite3.Connection) -> KnownNames:
+        def work(database: Session) -> KnownNames:
             def found(text: str, wanted: Sequence[str]) -> frozenset[str]:
                 rows = (database.execute(text, (name,)).fetchone() for name in wanted)
                 return frozenset(row[0] for row in rows if row is not None)
@@ -109,7 +106,7 @@ class HostReads(ReadConnections):
         mine = (host.host_key, host.config.endpoint, host.status.machine_id)
         statements = (sql.ALIKE_BY_HOST_KEY, sql.ALIKE_BY_ENDPOINT, sql.ALIKE_BY_MACHINE_ID)
 
-        def work(database: sqlite3.Connection) -> tuple[Duplicate, ...]:
+        def work(database: Session) -> tuple[Duplicate, ...]:
             found = [
                 row
                 for statement, value in zip(statements, mine, strict=True)
@@ -129,14 +126,14 @@ class HostReads(ReadConnections):
         return await self._read(work)
 
     async def hosts_behind(self, jump: str, *, limit: int) -> tuple[Host, ...]:
-        def work(database: sqlite3.Connection) -> tuple[Host, ...]:
+        def work(database: Session) -> tuple[Host, ...]:
             found = database.execute(sql.GET_HOSTS_BEHIND_JUMP, (jump, limit)).fetchall()
             return tuple(rows.host_of(document) for (document,) in found)
 
         return await self._read(work)
 
     async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
-        def work(database: sqlite3.Connection) -> Usage:
+        def work(database: Session) -> Usage:
             def count(kind: str, name: str) -> int:
                 found = database.execute(sql.GET_COUNT, (kind, name)).fetchone()
                 return int(found[0]) if found else 0
@@ -157,27 +154,22 @@ class HostReads(ReadConnections):
         return await self._read(work)
 
     async def inventory(self, host: str) -> InventoryRecord:
-        row = self._row(sql.GET_INVENTORY, host)
+        row = await self._row(sql.GET_INVENTORY, host)
         if row is None:
             await self.host(host)
             raise InventoryNotFound(host=host)
         return rows.inventory_of(host, row)
 
     async def survey(self, read: Callable[[Iterable[HostSummary]], T]) -> T:
-        def work(database: sqlite3.Connection) -> T:
-            fleet = (
-                host_summaries.host_summary_of(row[0]) for row in database.execute(sql.ALL_HOSTS)
-            )
-            return read(fleet)
+        def work(database: Session) -> T:
+            return read(map(host_summaries.host_summary_of, _documents(database)))
 
-        return await self._read(work, self._surveyor)
+        return await self._survey(work)
 
     async def survey_pending(
         self, selection: HostFilter, read: Callable[[Iterable[HostPending]], T]
     ) -> T:
-        return await self._read(
-            lambda database: read(_pending(database, selection)), self._surveyor
-        )
+        return await self._survey(lambda database: read(_pending(database, selection)))
 
     async def hosts_part(
         self, selection: HostFilter, *, after: str, limit: int, size: int
@@ -198,7 +190,18 @@ class HostReads(ReadConnections):
         )
 
 
-def _pending(database: sqlite3.Connection, selection: HostFilter) -> Iterator[HostPending]:
+def _documents(database: Session) -> Iterator[str]:
+    """The documents of all hosts, a part at a time: they may be more than the memory should hold at once."""
+    position = ""
+    while True:
+        part = database.execute(sql.GET_HOSTS, (position, SURVEYED_AT_ONCE)).fetchall()
+        yield from (document for document, _ in part)
+        if len(part) < SURVEYED_AT_ONCE:
+            return
+        position = part[-1][1]
+
+
+def _pending(database: Session, selection: HostFilter) -> Iterator[HostPending]:
     position = ""
     while True:
         text, values = host_sql.select_pending(selection, after=position, limit=SURVEYED_AT_ONCE)

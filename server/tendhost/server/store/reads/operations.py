@@ -1,17 +1,20 @@
 """Reads of operations and their logs."""
 
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.store import rows, sql
-from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import LogChunk, Page
+from tendhost.server.store.session import Session
+
+CHUNKS_AT_ONCE = 64
+"""Chunks of a log that are read in one go: the log of an operation may have 16 MiB, and a page of it needs few."""
 
 
-class OperationReads(ReadConnections):
+class OperationReads(Reads):
     """See OperationStore and LogStore."""
 
     async def operation(self, id: str) -> Operation:
@@ -21,7 +24,7 @@ class OperationReads(ReadConnections):
         return found
 
     async def find_operation(self, id: str) -> Operation | None:
-        text = self._one(sql.GET_OPERATION, id)
+        text = await self._one(sql.GET_OPERATION, id)
         return None if text is None else rows.operation_of(text)
 
     async def operations(
@@ -45,11 +48,11 @@ class OperationReads(ReadConnections):
         return await self._page(text, values, rows.operation_of, limit)
 
     async def running_operation(self, host: str) -> Operation | None:
-        text = self._one(sql.RUNNING_OPERATION, host)
+        text = await self._one(sql.RUNNING_OPERATION, host)
         return None if text is None else rows.operation_of(text)
 
     async def next_queued(self, host: str) -> Operation | None:
-        text = self._one(sql.NEXT_QUEUED, host)
+        text = await self._one(sql.NEXT_QUEUED, host)
         return None if text is None else rows.operation_of(text)
 
     async def unfinished_operations(self) -> Sequence[Operation]:
@@ -59,9 +62,9 @@ class OperationReads(ReadConnections):
         return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
 
     async def log(self, operation: str, *, offset: int, limit: int) -> LogChunk:
-        def work(database: sqlite3.Connection) -> LogChunk:
+        def work(database: Session) -> LogChunk:
             begin, found = offset, bytearray()
-            for position, data in database.execute(sql.GET_LOG, (operation, offset)):
+            for position, data in _chunks(database, operation, offset):
                 wanted = data[max(0, offset - position) :]
                 if found and position > begin + len(found):
                     break  # what lies between was left out
@@ -73,3 +76,14 @@ class OperationReads(ReadConnections):
             return LogChunk(operation=operation, offset=begin, data=bytes(found[:limit]))
 
         return await self._read(work)
+
+
+def _chunks(database: Session, operation: str, offset: int) -> Iterator[tuple[int, bytes]]:
+    """The chunks of a log from the one on that `offset` lies in, each with its own offset."""
+    statement, position = sql.GET_LOG, offset
+    while True:
+        part = database.execute(statement, (operation, position, CHUNKS_AT_ONCE)).fetchall()
+        yield from part
+        if len(part) < CHUNKS_AT_ONCE:
+            return
+        statement, position = sql.GET_LOG_BEHIND, part[-1][0]

@@ -8,15 +8,15 @@ from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.request_errors import ScheduleNotFound, SelectionNotFound
 from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store import rows, sql
-from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import Page
 
 
-class PolicyReads(ReadConnections):
+class PolicyReads(Reads):
     """See SelectionStore, ScheduleStore and PolicyStore."""
 
     async def selection(self, name: str) -> SavedSelection:
-        text = self._one(sql.GET_SELECTION, name)
+        text = await self._one(sql.GET_SELECTION, name)
         if text is None:
             raise SelectionNotFound(selection=name)
         return rows.selection_of(text)
@@ -25,7 +25,7 @@ class PolicyReads(ReadConnections):
         return await self._page(sql.GET_SELECTIONS, (after, limit + 1), rows.selection_of, limit)
 
     async def schedule(self, name: str) -> Schedule:
-        text = self._one(sql.GET_SCHEDULE, name)
+        text = await self._one(sql.GET_SCHEDULE, name)
         if text is None:
             raise ScheduleNotFound(schedule=name)
         return rows.schedule_of(text)
@@ -37,7 +37,7 @@ class PolicyReads(ReadConnections):
         return await self._all(sql.DUE_SCHEDULES, (rows.instant(now), limit), rows.schedule_of)
 
     async def next_due(self) -> datetime | None:
-        at = self._one(sql.NEXT_DUE)
+        at = await self._one(sql.NEXT_DUE)
         return None if at is None else rows.at_instant(at)
 
     async def group_policies(self) -> Sequence[GroupPolicy]:

@@ -1,6 +1,5 @@
 """Reads of rollouts with their waves and members, and of plans."""
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -14,14 +13,15 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.store import apply_change, parts, rows, sql
-from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import Page, RolloutCursor, RolloutView
+from tendhost.server.store.session import Session
 
 ALL_PARTS = 2**31
 """More than any plan has."""
 
 
-class RolloutReads(ReadConnections):
+class RolloutReads(Reads):
     """See RolloutStore and PlanStore."""
 
     async def rollout(self, id: str) -> Rollout:
@@ -31,7 +31,7 @@ class RolloutReads(ReadConnections):
         return found
 
     async def find_rollout(self, id: str) -> Rollout | None:
-        text = self._one(sql.GET_ROLLOUT, id)
+        text = await self._one(sql.GET_ROLLOUT, id)
         return None if text is None else rows.rollout_of(text)
 
     async def rollouts(
@@ -50,7 +50,7 @@ class RolloutReads(ReadConnections):
         )
 
     async def wave(self, rollout: str, number: int) -> Wave:
-        text = self._one(sql.GET_WAVES, rollout, number, number)
+        text = await self._one(sql.GET_WAVES, rollout, number, number)
         if text is None:
             raise RolloutNotFound(rollout=rollout)
         return rows.wave_of(text)
@@ -59,11 +59,11 @@ class RolloutReads(ReadConnections):
         return await self._all(sql.GET_WAVES, (rollout, first, last), rows.wave_of)
 
     async def member(self, rollout: str, host: str) -> Member | None:
-        text = self._one(sql.GET_MEMBER, rollout, host)
+        text = await self._one(sql.GET_MEMBER, rollout, host)
         return None if text is None else rows.member_of(text)
 
     async def memberships(self, host: str, *, limit: int) -> Sequence[tuple[Member, int]]:
-        def work(database: sqlite3.Connection) -> Sequence[tuple[Member, int]]:
+        def work(database: Session) -> Sequence[tuple[Member, int]]:
             found = database.execute(sql.PLACES_OF_HOST, (host, limit))
             return [(rows.member_of(text), revision) for text, revision in found]
 
@@ -95,18 +95,18 @@ class RolloutReads(ReadConnections):
         return await self._all(sql.BLOCKED_BY, (rollout, wave), str)
 
     async def next_opening(self, rollout: str, wave: int) -> datetime | None:
-        at = self._one(sql.NEXT_OPENING, rollout, wave)
+        at = await self._one(sql.NEXT_OPENING, rollout, wave)
         return None if at is None else rows.at_instant(at)
 
     async def plan(self, id: str) -> RolloutPlan:
-        def work(database: sqlite3.Connection) -> RolloutPlan:
+        def work(database: Session) -> RolloutPlan:
             parts = database.execute(sql.GET_PLAN_PARTS, (id, 0, ALL_PARTS))
             return plan_of(_outline(database, id), (rows.plan_part_of(text) for (text,) in parts))
 
-        return await self._read(work, self._surveyor)
+        return await self._survey(work)
 
     async def plan_page(self, id: str, *, first: int, last: int) -> tuple[PlanOutline, PlanPart]:
-        def work(database: sqlite3.Connection) -> tuple[PlanOutline, PlanPart]:
+        def work(database: Session) -> tuple[PlanOutline, PlanPart]:
             numbers = (
                 first // apply_change.PLAN_PART,
                 max(first, last - 1) // apply_change.PLAN_PART,
@@ -120,7 +120,7 @@ class RolloutReads(ReadConnections):
         return await self._read(work)
 
 
-def _outline(database: sqlite3.Connection, id: str) -> PlanOutline:
+def _outline(database: Session, id: str) -> PlanOutline:
     row = database.execute(sql.GET_PLAN, (id,)).fetchone()
     if row is None:
         raise PlanNotFound(plan=id)

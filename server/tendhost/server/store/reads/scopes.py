@@ -5,24 +5,24 @@ from collections.abc import Collection, Sequence
 
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.store.host_sql import add_scope
-from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.where import Where
 
 
-class ScopeReads(ReadConnections):
+class ScopeReads(Reads):
     """See ScopeStore."""
 
     async def has_host(self, scope: Scope, name: str) -> bool:
-        return self._has(scope, "hosts", "name", name, host="hosts.name")
+        return await self._has(scope, "hosts", "name", name, host="hosts.name")
 
     async def has_operation(self, scope: Scope, id: str) -> bool:
-        return self._has(scope, "operations", "id", id, host="operations.host")
+        return await self._has(scope, "operations", "id", id, host="operations.host")
 
-    def _has(self, scope: Scope, table: str, key: str, value: str, *, host: str) -> bool:
+    async def _has(self, scope: Scope, table: str, key: str, value: str, *, host: str) -> bool:
         where = Where()
         where.add(f"{key} = {{}}", value)
         add_scope(where, scope, host)
-        return self._one(f"SELECT 1 FROM {table} {where}", *where.values) is not None  # noqa: S608
+        return await self._one(f"SELECT 1 FROM {table} {where}", *where.values) is not None  # noqa: S608
 
     async def hosts_within(self, scope: Scope, names: Collection[str]) -> frozenset[str]:
         where = Where()
