@@ -19,7 +19,9 @@ class FaultyStore:
 
     behind: Store
 
-    def __init__(self) -> None:
+    def __init__(self, *, deaf: bool = False) -> None:
+        """`deaf`: whoever listens hears nothing."""
+        self._deaf = deaf
         self._under_way = 0
         self.calm = asyncio.Event()
         self.calm.set()
@@ -51,6 +53,8 @@ class FaultyStore:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.behind, name)
+        if name == "listen" and self._deaf:
+            return lambda listener: lambda: None
         if name in _NOT_WORK:
             return method
 

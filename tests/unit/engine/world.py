@@ -67,7 +67,7 @@ class World:
     @asynccontextmanager
     async def remembered(self) -> AsyncIterator["World"]:
         """The world with its store open."""
-        self.store.behind = await open_store(self._path)
+        self.store.behind = await open_store(self._path, clock=self.clock)
         try:
             yield self
         finally:
@@ -100,7 +100,7 @@ class World:
                 self._engine = None
         # The next server opens the store anew: only then is it sure what the last one has written.
         await self.store.behind.aclose()
-        self.store.behind = await open_store(self._path)
+        self.store.behind = await open_store(self._path, clock=self.clock)
 
     async def register(self, name: str, **config: Any) -> FakeHost:
         """A new host with a fake one behind it."""
@@ -160,12 +160,16 @@ class World:
 
     async def go_on(self) -> None:
         """Let everything that can go on do so, then let time pass to the next thing that waits for it."""
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await self.go_on_at_once()
         if not self.store.calm.is_set():
             await self.store.calm.wait()
         else:
             self.clock.advance_to_next(within=BY_ITSELF)
+
+    async def go_on_at_once(self) -> None:
+        """Let everything go on that waits for no time."""
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     async def host(self, name: str = "web1") -> Host:
         """The host as it is stored."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.issuers import TrustedIssuer
+from tendhost.server.domain.leases import Replica
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.audit import AuditLog
 from tendhost.server.engine.audit_sinks import AuditSinks
@@ -26,6 +27,7 @@ from tendhost.server.engine.issuers import Issuers
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifications import Notifier
 from tendhost.server.engine.operations.manager import Operations, OperationSettings
+from tendhost.server.engine.replica import ReplicaLease
 from tendhost.server.engine.restore import settle_restoration
 from tendhost.server.engine.retention import Pruner, Retention
 from tendhost.server.engine.rollouts.manager import Rollouts
@@ -60,6 +62,8 @@ class EngineSettings:
     """People are told of a rollout that a disruption budget has held up for so long."""
     unfinished_rollouts: int = 1_000
     """With so many unfinished rollouts no further one starts."""
+    lease: timedelta | None = None
+    """Length of the lease of a replica; None: no other process can open the database, so that it does not end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,7 @@ class Engine:
     """What the RPCs call."""
 
     store: Store
+    lease: ReplicaLease
     registry: Registry
     operations: Operations
     rollouts: Rollouts
@@ -108,6 +113,13 @@ async def running_engine(
 
     Nothing is cancelled on any host by that: what was running is taken up by the next engine.
     """
+    lease = ReplicaLease(
+        store=store,
+        clock=clock,
+        replica=Replica(id="", started_at=clock.now()),
+        length=settings.lease,
+    )
+    await lease.enter()
     await settle_restoration(store=store, clock=clock)
     policies = Policies(store=store, clock=clock)
     await policies.load()
@@ -129,6 +141,7 @@ async def running_engine(
                 policies=policies,
             ),
             clock=clock,
+            lease=lease,
             tasks=tasks,
             settings=settings.operations,
         )
@@ -151,6 +164,7 @@ async def running_engine(
         pruner = Pruner(store=store, clock=clock, retention=settings.retention)
         keeping: TaskSet[None] = TaskSet(tasks.create_task)
         keeping.start(pruner.run())
+        keeping.start(lease.keep())
         resumed = await operations.take_up_unfinished()
         carried = await rollouts.take_up_unfinished()
         if resumed or carried:
@@ -168,6 +182,7 @@ async def running_engine(
             async with notifier.running(), audit_sinks.running():
                 yield Engine(
                     store=store,
+                    lease=lease,
                     registry=registry,
                     operations=operations,
                     rollouts=rollouts,
@@ -194,3 +209,5 @@ async def running_engine(
             await audit.close()
             await rollouts.stop()
             await operations.stop()
+            operations.close()
+            await lease.leave()

@@ -17,10 +17,12 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.breaking_off import broken_off
 from tendhost.server.domain.host_errors import BookkeepingFailed
 from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.domain.transitions import OperationState
+from tendhost.server.engine.replica import tells_of_loss
 from tendhost.server.engine.requests import retried_on_conflict
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
 from tendhost.server.store.protocols.operations import HostWorkStore
@@ -38,7 +40,7 @@ operation can start on the host."""
 FAULT = "an unexpected fault of the server"
 """The cause of a resumption, as text."""
 
-Run = Callable[[OperationState, str], Awaitable[Operation]]
+Run = Callable[[OperationState, Held, str], Awaitable[Operation]]
 """Runs an operation to its end. The text is what it is resumed after; empty: the operation is new."""
 
 
@@ -61,29 +63,29 @@ class Supervisor:
             self._woken[id].set()
 
     async def run_until_end(
-        self, id: str, state: OperationState | None, resumed_after: str = ""
+        self, held: Held, state: OperationState | None, resumed_after: str = ""
     ) -> Operation | None:
-        """The operation once it has ended; None: it is not stored any more.
+        """The operation once it has ended; None: it is not stored any more, or another replica drives it.
 
         `state` None: the stored one. Raises nothing but CancelledError, which leaves the operation as stored.
         """
-        self._woken[id] = asyncio.Event()
+        self._woken[held.id] = asyncio.Event()
         try:
-            return await self._run_until_end(id, state, resumed_after)
+            return await self._run_until_end(held, state, resumed_after)
         finally:
-            del self._woken[id]
+            del self._woken[held.id]
 
     async def _run_until_end(
-        self, id: str, state: OperationState | None, resumed_after: str
+        self, held: Held, state: OperationState | None, resumed_after: str
     ) -> Operation | None:
-        faults = 0
+        id, faults = held.id, 0
 
         async def run() -> Operation:
             nonlocal state
             begun, state = state or await self._stored(id), None
             if begun.operation.status.ended:
                 return begun.operation
-            return await self._run(begun, resumed_after)
+            return await self._run(begun, held, resumed_after)
 
         while True:
             try:
@@ -96,40 +98,43 @@ class Supervisor:
                 )
             except OperationNotFound:
                 return None
-            except Exception:
+            except Exception as error:
+                if tells_of_loss(error):
+                    logger.warning("another replica drives an operation", extra={"run": id})
+                    return None
                 faults += 1
                 fields = {"run": id, "faults": faults}
                 logger.exception("the bookkeeping of an operation failed", extra=fields)
-                ended = await self._after(id, faults)
+                ended = await self._after(held, faults)
                 if ended is not None:
                     return ended
                 resumed_after = FAULT
 
-    async def _after(self, id: str, faults: int) -> Operation | None:
+    async def _after(self, held: Held, faults: int) -> Operation | None:
         """Pause after a number of faults; after too many, the operation as it ended."""
         pause = RETRY.pause(faults, random.random())  # noqa: S311 (no secret)
         if pause is None:
-            ended = await self._end(id, faults)
+            ended = await self._end(held, faults)
             if ended is not None:
                 return ended
             pause = LONG_PAUSE
-        await sleep_until_called(self._clock, pause, self._woken[id])
-        self._woken[id].clear()
+        await sleep_until_called(self._clock, pause, self._woken[held.id])
+        self._woken[held.id].clear()
         return None
 
-    async def _end(self, id: str, faults: int) -> Operation | None:
+    async def _end(self, held: Held, faults: int) -> Operation | None:
         """Store the end of an operation with too many faults; None: that failed as well."""
         try:
-            return await self._break_off(id, faults)
+            return await self._break_off(held, faults)
         except Exception as error:
             # This is retried with long pauses; the host is busy until it succeeds.
-            fields = {"run": id, "cause": str(error)}
+            fields = {"run": held.id, "cause": str(error)}
             logger.exception("the end of an operation could not be stored", extra=fields)
             return None
 
     @retried_on_conflict
-    async def _break_off(self, id: str, faults: int) -> Operation:
-        state = await self._stored(id)
+    async def _break_off(self, held: Held, faults: int) -> Operation:
+        state = await self._stored(held.id)
         operation = state.operation
         if operation.status.ended or operation.current is None:
             return operation
@@ -148,7 +153,9 @@ class Supervisor:
             self._clock.now(),
         )
         hosts = (ended.host,) if ended.host != state.host else ()
-        change = Change(events=ended.events, hosts=hosts, operations=(ended.operation,))
+        change = Change(
+            events=ended.events, hosts=hosts, operations=(ended.operation,), held=(held,)
+        )
         committed = await self._store.commit(change)
         return replace(ended.operation, revision=committed.revision)
 

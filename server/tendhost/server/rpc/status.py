@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tendhost.server.domain import host_errors, request_errors
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.store.records import Conflict, DocumentUnreadable
+from tendhost.server.store.records import Conflict, DocumentUnreadable, LeaseLost
 
 DOMAIN = "tendhost"
 
@@ -75,6 +75,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     request_errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
     request_errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     Conflict: grpc.StatusCode.ABORTED,
+    LeaseLost: grpc.StatusCode.ABORTED,
     DocumentUnreadable: grpc.StatusCode.DATA_LOSS,
     # What goes wrong on a host reaches a caller only while it enrols one.
     host_errors.SshError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -145,6 +146,7 @@ _RETRY_SECONDS: Mapping[type[TendhostError], int] = {
     request_errors.TooManyRollouts: 60,
     request_errors.ServerStopping: 1,
     Conflict: 1,
+    LeaseLost: 1,
 }
 
 

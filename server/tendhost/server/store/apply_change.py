@@ -28,7 +28,7 @@ from tendhost.server.domain.request_errors import (
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import audit_chain, rows, sql
+from tendhost.server.store import audit_chain, leases, rows, sql
 from tendhost.server.store.records import (
     Change,
     Committed,
@@ -79,6 +79,7 @@ def write(database: Session, change: Change) -> Written:
     if not change.events:
         return _write_quietly(database, change)
     (revision,) = database.execute(sql.NEXT_REVISION, (len(change.events),)).fetchone()
+    leases.require_held(database, change.held)
     for host in change.hosts:
         if host.name in change.distinct_hosts:
             _require_distinct(database, host)
@@ -91,6 +92,7 @@ def write(database: Session, change: Change) -> Written:
         _write_operation(database, operation, revision)
     for rollout in change.rollouts:
         _write_rollout(database, rollout, revision)
+    leases.take(database, change.taken)
     database.executemany(sql.PUT_WAVE, (rows.wave_row(wave, revision) for wave in change.waves))
     database.executemany(
         sql.PUT_MEMBER, (rows.member_row(member, revision) for member in change.members)
@@ -110,7 +112,7 @@ def write(database: Session, change: Change) -> Written:
 
 
 _TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})
-_QUIET = _TOKENS | {"operations", "log", "request", "audit", "at", "settles_restoration"}
+_QUIET = _TOKENS | {"operations", "log", "held", "request", "audit", "at", "settles_restoration"}
 
 
 def _write_quietly(database: Session, change: Change) -> Written:
@@ -118,11 +120,12 @@ def _write_quietly(database: Session, change: Change) -> Written:
     may be in it."""
     lock = sql.CURRENT_REVISION if change.audit is None else sql.LOCK_COUNTER
     (revision,) = database.execute(lock).fetchone()
-    held = {field.name for field in fields(change) if getattr(change, field.name)}
-    if held - _QUIET or not all(operation.revision for operation in change.operations):
+    given = {field.name for field in fields(change) if getattr(change, field.name)}
+    if given - _QUIET or not all(operation.revision for operation in change.operations):
         raise ValueError(
             "a change without events holds stored operations, their logs, and tokens only"
         )
+    leases.require_held(database, change.held)
     _write_tokens(database, change)
     for operation in change.operations:
         quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)

@@ -10,9 +10,10 @@ from tendhost.server.domain.access.audit import AuditRecord, Head
 from tendhost.server.domain.access.certificate_expiry import ToldExpiries
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
+from tendhost.server.domain.leases import Held, LeaseKind, Replica
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.rollouts.plan import RolloutPlan
-from tendhost.server.store import apply_change, audit_chain, pruning, rows, sql
+from tendhost.server.store import apply_change, audit_chain, leases, pruning, rows, sql
 from tendhost.server.store.audit_tail import AuditTail
 from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.migrations import LOG_ID
@@ -113,6 +114,32 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
     def listen(self, listener: Callable[[Touched], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    # --- leases -----------------------------------------------------------------------------------
+
+    async def enter_replica(self, replica: Replica, *, lease: timedelta | None) -> None:
+        await self._submit(lambda database: leases.enter(database, replica, lease))
+
+    async def renew_replica(self, replica: str, *, lease: timedelta) -> bool:
+        return await self._submit(lambda database: leases.renew(database, replica, lease))
+
+    async def leave_replica(self, replica: str) -> None:
+        await self._submit(lambda database: leases.leave(database, replica))
+
+    async def replicas(self) -> Sequence[tuple[Replica, timedelta]]:
+        return await self._submit(leases.replicas)
+
+    async def claim(self, kind: LeaseKind, replica: str, *, limit: int) -> Sequence[Held]:
+        return await self._submit(lambda database: leases.claim(database, kind, replica, limit))
+
+    async def claim_duty(self, duty: str, replica: str) -> Held | None:
+        return await self._submit(lambda database: leases.claim_duty(database, duty, replica))
+
+    async def owned(self, kind: LeaseKind, replica: str) -> frozenset[str]:
+        return await self._submit(lambda database: leases.owned(database, kind, replica))
+
+    async def release(self, kind: LeaseKind, id: str, replica: str) -> None:
+        await self._submit(lambda database: leases.release(database, kind, id, replica))
 
     # --- requests and events ----------------------------------------------------------------------
 

@@ -291,6 +291,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # How far the audit log was sent to each sink: the number and the hash of the last record.
         "CREATE TABLE audit_cursors (sink TEXT PRIMARY KEY, number BIGINT NOT NULL, hash TEXT NOT NULL)",
     ),
+    (
+        # Which replica drives what: see domain/leases. `lease_until` is a reading of `database_clock()`.
+        """
+        CREATE TABLE replicas (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            lease_until BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX replicas_by_name ON replicas (name, id)",
+        "ALTER TABLE operations ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE operations ADD COLUMN lease_epoch BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE rollouts ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE rollouts ADD COLUMN lease_epoch BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX rollouts_unfinished ON rollouts (id) WHERE ended_at IS NULL",
+        """
+        CREATE TABLE duties (
+            id TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            lease_epoch BIGINT NOT NULL
+        )
+        """,
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -12,6 +12,7 @@ from tendhost.server.store.protocols.access import AuditCursors, AuditStore, Sco
 from tendhost.server.store.protocols.commits import CommitStore, ResponseStore
 from tendhost.server.store.protocols.events import EventLog, NotificationCursors
 from tendhost.server.store.protocols.hosts import FleetStore, HostStore, InventoryStore
+from tendhost.server.store.protocols.leases import LeaseStore
 from tendhost.server.store.protocols.maintenance import (
     CertificateStore,
     RestorationStore,
@@ -36,6 +37,7 @@ class Store(
     SelectionStore,
     ScheduleStore,
     PolicyStore,
+    LeaseStore,
     TokenStore,
     AuditCursors,
     AuditStore,

@@ -14,6 +14,7 @@ from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.schedules.schedule import Schedule
@@ -28,6 +29,13 @@ class Conflict(TendhostError):
     template = (
         "another request changed {what} at the same time; read it again and repeat the change"
     )
+
+
+class LeaseLost(TendhostError):
+    """Another replica drives the operation, the rollout or the duty: whoever wrote about it has lost it."""
+
+    what: str
+    template = "another replica drives {what} now; send the request again"
 
 
 class Unstorable(Exception):
@@ -142,6 +150,10 @@ class Change:
     used_tokens: Mapping[str, datetime] = field(default_factory=dict)
     """When tokens were last used, by id. Of a token that is gone nothing is stored."""
     log: Sequence[LogChunk] = ()
+    held: Sequence[Held] = ()
+    """What its author drives, and must still hold when this is committed."""
+    taken: Sequence[Held] = ()
+    """Operations and rollouts of this change that nobody has driven so far, and who drives them from now on."""
     request: RequestRecord | None = None
     audit: AuditRecord | None = None
     at: datetime | None = None

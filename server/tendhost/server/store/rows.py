@@ -16,6 +16,7 @@ from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
+from tendhost.server.domain.leases import Replica
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.plan import PlanOutline, PlanPart
@@ -44,6 +45,7 @@ _cursor = Form(NotificationCursor, "notification cursor")
 _token = Form(Token, "token")
 _clock_trust = Form(ClockTrust, "clock")
 _told_expiries = Form(ToldExpiries, "certificates")
+_replica = Form(Replica, "replica")
 _inventory = Form(Inventory, "inventory")
 _pending = Form(Pending, "pending updates")
 
@@ -85,6 +87,7 @@ _FORMS: Mapping[type, Form[Any]] = {
     NotificationCursor: _cursor,
     ClockTrust: _clock_trust,
     ToldExpiries: _told_expiries,
+    Replica: _replica,
     Inventory: _inventory,
     Pending: _pending,
 }
@@ -107,6 +110,7 @@ Stored = (
     | NotificationCursor
     | ClockTrust
     | ToldExpiries
+    | Replica
 )
 
 
@@ -231,6 +235,11 @@ def told_expiries_of(text: str) -> ToldExpiries:
 def notification_cursor_of(text: str) -> NotificationCursor:
     """How far a target of notifications has read the event log."""
     return decoded(_cursor, "notification cursor", text)
+
+
+def replica_of(text: str) -> Replica:
+    """A replica, as it entered."""
+    return decoded(_replica, "replica", text)
 
 
 def group_policy_of(text: str) -> GroupPolicy:

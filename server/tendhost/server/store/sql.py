@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 
 from tendhost.server.domain.access.scope import Scope
+from tendhost.server.domain.leases import LeaseKind
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.store.host_sql import add_scope
 from tendhost.server.store.where import Where
@@ -116,6 +117,12 @@ RUNNING_OPERATION = "SELECT document FROM operations WHERE host = ?1 AND status 
 NEXT_QUEUED = """
     SELECT document FROM operations
     WHERE host = ?1 AND status = 'queued' ORDER BY id LIMIT 1
+"""
+IDLE_QUEUES = """
+    SELECT DISTINCT host FROM operations AS waiting WHERE status = 'queued' AND NOT EXISTS (
+        SELECT 1 FROM operations AS running
+        WHERE running.host = waiting.host AND running.status = 'running'
+    ) ORDER BY host
 """
 UNFINISHED_OPERATIONS = "SELECT document FROM operations WHERE ended_at IS NULL ORDER BY id"
 
@@ -301,6 +308,63 @@ _AUDIT_COLUMNS = """
 INSERT_AUDIT = f"""
     INSERT INTO audit ({_AUDIT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 """  # noqa: S608
+
+# Leases. `database_clock()` is the one clock of all replicas, in microseconds: a function that the store on SQLite
+# makes, and an expression in the dialect of another database.
+PUT_REPLICA = """
+    INSERT INTO replicas (id, name, lease_until, document)
+    VALUES (?1, ?2, database_clock() + ?3, ?4)
+"""
+RENEW_REPLICA = """
+    UPDATE replicas SET lease_until = database_clock() + ?2
+    WHERE id = ?1 AND lease_until > database_clock()
+"""
+DELETE_REPLICA = "DELETE FROM replicas WHERE id = ?1"
+DELETE_OLD_REPLICAS = "DELETE FROM replicas WHERE lease_until < database_clock() - ?1"
+DELETE_REPLICAS = "DELETE FROM replicas"
+LIVE_REPLICA = "SELECT id FROM replicas WHERE id = ?1 AND lease_until > database_clock()"
+ALL_REPLICAS = """
+    SELECT document, lease_until - database_clock() FROM replicas ORDER BY name, id
+"""
+PUT_DUTY = """
+    INSERT INTO duties (id, owner, lease_epoch) VALUES (?1, '', 0) ON CONFLICT DO NOTHING
+"""
+_LEASED = {
+    LeaseKind.OPERATION: ("operations", "ended_at IS NULL AND status = 'running'"),
+    LeaseKind.ROLLOUT: ("rollouts", "ended_at IS NULL"),
+    LeaseKind.DUTY: ("duties", "id <> ''"),
+}
+"""The table of each kind, and which of its rows somebody should drive."""
+
+
+def _each_kind(text: str) -> dict[LeaseKind, str]:
+    """A statement for each kind, with its table and with what is to be driven, and what is free."""
+    found = {}
+    for kind, (table, due) in _LEASED.items():
+        free = (
+            "NOT EXISTS (SELECT 1 FROM replicas"  # noqa: S608
+            f" WHERE replicas.id = {table}.owner AND replicas.lease_until > database_clock())"
+        )
+        found[kind] = text.format(table=table, due=due, free=free)
+    return found
+
+
+FREE = _each_kind("SELECT id FROM {table} WHERE {due} AND {free} ORDER BY id LIMIT ?1")
+FREE_DUTY = _each_kind("SELECT id FROM {table} WHERE id = ?1 AND {free}")[LeaseKind.DUTY]
+CLAIM = _each_kind("""
+    UPDATE {table} SET owner = ?2, lease_epoch = lease_epoch + 1
+    WHERE id = ?1 AND {due} AND {free} RETURNING lease_epoch
+""")
+TAKE = _each_kind("""
+    UPDATE {table} SET owner = ?2, lease_epoch = ?3 WHERE id = ?1 AND lease_epoch = ?3 - 1
+""")
+HOLDS = _each_kind("""
+    UPDATE {table} SET lease_epoch = lease_epoch
+    WHERE id = ?1 AND owner = ?2 AND lease_epoch = ?3
+""")
+"""An update, for it holds the row against claims until the transaction ends."""
+OWNED = _each_kind("SELECT id FROM {table} WHERE {due} AND owner = ?1")
+RELEASE = _each_kind("UPDATE {table} SET owner = '' WHERE id = ?1 AND owner = ?2")
 
 FIRST_EVENT_SINCE = """
     SELECT revision FROM events WHERE revision > ?1 AND at >= ?2 AND at <= ?3

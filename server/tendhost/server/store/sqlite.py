@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from tendhost.server.clock import wait_for
+from tendhost.server.clock import Clock, SystemClock, wait_for
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store import sql
 from tendhost.server.store.base import BaseStore, ends_of
@@ -20,8 +20,11 @@ from tendhost.server.store.writer import Writer
 T = TypeVar("T")
 
 
-async def open_store(path: Path) -> "SqliteStore":
+async def open_store(path: Path, *, clock: Clock | None = None) -> "SqliteStore":
     """The store in the file `path`, which is made if it is not there.
+
+    `clock` is the one by which leases end; None: this machine's. No other process has the database, so that
+    whoever held anything in it is gone.
 
     Raises ConfigurationError (the folder cannot be used) and StoreUnavailable (another server has it,
     it is no database, it is damaged, it is of a newer version).
@@ -32,11 +35,20 @@ async def open_store(path: Path) -> "SqliteStore":
         database = open_for_writing(path)
         undo.callback(database.close)
         try:
+            _make_clock(database, clock or SystemClock())
+            database.execute(sql.DELETE_REPLICAS)
             store = SqliteStore(path, database, lock)
         except sqlite3.Error as error:
             raise StoreUnavailable(cause=f"{path}: {error}") from error
         undo.pop_all()
         return store
+
+
+def _make_clock(database: sqlite3.Connection, clock: Clock) -> None:
+    """Give a connection the `database_clock()` of its statements: the date has no part in it."""
+    database.create_function(
+        "database_clock", 0, lambda: clock.elapsed() // timedelta(microseconds=1)
+    )
 
 
 class SqliteStore(ReadConnections, BaseStore):

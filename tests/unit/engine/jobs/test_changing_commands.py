@@ -61,7 +61,7 @@ from tendhost.server.engine.steps.rollback import roll_back
 from tendhost.server.engine.steps.snapshot import snapshot
 from tendhost.server.remote.protocol import Completed, Remote
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import InventoryRecord
+from tendhost.server.store.records import InventoryRecord, LeaseLost
 from tests.unit.engine.fake_host import FakeHost
 from tests.unit.engine.world import World
 
@@ -103,16 +103,17 @@ CASES = {
     (K.ROLLBACK, P.FINISH): Case(step=roll_back, operation=lambda o: replace(o, update=PACKAGES)),
     (K.UNDO, P.FINISH): Case(step=roll_back, operation=lambda o: replace(o, update=PROJECTS)),
 }
-REFUSALS: dict[str, type[NotPermitted]] = {
+REFUSALS: dict[str, type[NotPermitted | LeaseLost]] = {
     "closed window": WindowClosed,
     "freeze": WindowClosed,
     "cancelled": Cancelled,
     "overdue": DeadlineExceeded,
+    "lost lease": LeaseLost,
 }
 REFUSED_BY = {
     P.CHANGE: frozenset(REFUSALS),
-    P.PREPARE: frozenset({"cancelled", "overdue"}),
-    P.FINISH: frozenset[str](),
+    P.PREPARE: frozenset({"cancelled", "overdue", "lost lease"}),
+    P.FINISH: frozenset({"lost lease"}),
 }
 
 
@@ -138,6 +139,10 @@ class Rules:
             window = MaintenanceWindow(start=time(hour), end=time((hour + 1) % 24))
             policy = replace(policy, windows=(Sourced(value=(window,), source=source),))
         return policy
+
+    def require_lease(self) -> None:
+        if self.refusal == "lost lease":
+            raise LeaseLost(what="operation 1")
 
     def require_permission(self) -> None:
         if self.refusal == "cancelled":
@@ -259,7 +264,7 @@ async def performed(
                 await case.step(context)
             except LinkLost:
                 await session.close()
-            except (EnoughSeen, NotPermitted, Interrupted) as error:
+            except (EnoughSeen, NotPermitted, Interrupted, LeaseLost) as error:
                 return error
 
     task = asyncio.create_task(trying())

@@ -212,7 +212,7 @@ async def test_operation_that_nobody_drives__is_found_and_taken_up(
     async with world.running() as engine:
         await world.register("web1")
         with monkeypatch.context() as lost:
-            lost.setattr(engine.operations, "take_up", lambda state: None)
+            lost.setattr(engine.operations, "take_up", lambda *_: None)
             operation = await world.start(K.QUERY)
         with pytest.raises(HostBusy):
             await world.start(K.QUERY)

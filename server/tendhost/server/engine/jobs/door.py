@@ -41,7 +41,7 @@ class Door:
     ) -> Completed:
         """Send `command` to the host if it is permitted at this moment.
 
-        Raises NotPermitted, in which case nothing was sent, and what Remote.run raises.
+        Raises NotPermitted and LeaseLost, in which case nothing was sent, and what Remote.run raises.
         """
         assert permission in PERMISSIONS[command.kind], (
             f"{command.kind} asks for another permission"
@@ -50,7 +50,11 @@ class Door:
         return await run_change(remote, command, timeout=timeout, input=input)
 
     def require(self, permission: Permission) -> None:
-        """Raise NotPermitted (Cancelled, DeadlineExceeded, WindowClosed) unless `permission` holds now."""
+        """Raise NotPermitted (Cancelled, DeadlineExceeded, WindowClosed) unless `permission` holds now.
+
+        Raises LeaseLost where another replica may drive the operation: it does what is left to do.
+        """
+        self.reporter.require_lease()
         if permission is Permission.FINISH:
             return
         self.reporter.require_permission()

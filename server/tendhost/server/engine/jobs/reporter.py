@@ -57,6 +57,10 @@ class StepReporter(Protocol):
         """The operation as it is now, which may have changed since the step began."""
         ...
 
+    def require_lease(self) -> None:
+        """Raise LeaseLost if another replica may drive the operation by now."""
+        ...
+
     def require_permission(self) -> None:
         """Raise Cancelled or DeadlineExceeded if nothing more may start on the host."""
         ...

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -12,6 +13,7 @@ from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.hosts.host import LOCAL, Host
 from tendhost.server.domain.inventory.hardware import InventoryPart
+from tendhost.server.domain.leases import Held, LeaseKind
 from tendhost.server.domain.operations.approved_plan import hold_to_pending, hold_to_plan
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.log_limit import LogLimit
@@ -28,8 +30,10 @@ from tendhost.server.domain.request_errors import (
     InvalidTransition,
     InventoryNotFound,
     OperationEnded,
+    OperationNotFound,
     PlanUnusable,
     RebootNotAllowed,
+    StoreUnavailable,
     TooManyOperations,
     TooManyQueued,
 )
@@ -40,15 +44,17 @@ from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.queues import HostQueues
 from tendhost.server.engine.operations.runner import OperationRunner
+from tendhost.server.engine.replica import ReplicaLease
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.supervision import FAULT, Supervisor
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.waiting import repeat_every
 from tendhost.server.store.protocols.hosts import InventoryStore
+from tendhost.server.store.protocols.leases import LeaseStore
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
-from tendhost.server.store.records import Conflict
+from tendhost.server.store.records import Change, Conflict, LeaseLost, Touched
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +64,17 @@ RECENT = 1000
 
 
 RESTART = "a restart of the server"
-"""The cause of a resumption, as text."""
+ANOTHER_REPLICA = "the end of another replica"
+"""The causes of a resumption, as text."""
 SWEEP = timedelta(minutes=5)
-"""Interval of the search for operations without a runner. It should never find one, and reads all unfinished
-operations."""
+"""Interval of the search for operations without a runner, where no other replica leaves any. It should never find
+one."""
+AT_A_TIME = 64
+"""Operations that a replica takes from others at once: several replicas share what one has left."""
 
 
-class OperationManagerStore(HostWorkStore, InventoryStore, RolloutStore, Protocol):
-    """Hosts and operations, what is pending, and the rollouts that share their ids."""
+class OperationManagerStore(HostWorkStore, InventoryStore, RolloutStore, LeaseStore, Protocol):
+    """Hosts and operations, what is pending, who drives what, and the rollouts that share their ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +135,12 @@ class Operations:
         connector: HostConnector,
         executor: StepExecutor,
         clock: Clock,
+        lease: ReplicaLease,
         tasks: asyncio.TaskGroup,
         settings: OperationSettings,
     ) -> None:
         self._store = store
+        self._lease = lease
         self._connector = connector
         self._executor = executor
         self._clock = clock
@@ -146,9 +157,12 @@ class Operations:
         self._queues = HostQueues(
             store=store,
             clock=clock,
+            begun=self.begun,
             take_up=self.take_up,
             ended=self._announce_end,
         )
+        lease.on_loss(self.stop)
+        self._stop_listening = store.listen(self._hear)
 
     @property
     def at_once(self) -> int:
@@ -178,11 +192,11 @@ class Operations:
             await self._require_short_queue(host.name)
         else:
             self._require_few_in_flight()
-        change = operation_change(state, host)
+        change = self.begun(operation_change(state, host))
         begun = await call.commit(
             self._store, change, at_revision(state.operation), subject=host.name
         )
-        self.take_up(state.at(begun.revision, former=host))
+        self.take_up(state.at(begun.revision, former=host), change.taken)
         return begun
 
     @retried_on_conflict
@@ -205,14 +219,15 @@ class Operations:
             at = state.at(revision, former=failed)
             return RetriedHost(host=at.host, operation=at.operation)
 
-        change = operation_change(state, failed)
+        change = self.begun(operation_change(state, failed))
         retried = await call.commit(self._store, change, value_at, subject=name)
-        self.take_up(OperationState(operation=retried.operation, host=retried.host))
+        begun = OperationState(operation=retried.operation, host=retried.host)
+        self.take_up(begun, change.taken)
         return retried
 
     @retried_on_conflict
     async def cancel(self, id: str, call: MutationContext[Operation]) -> Operation:
-        """Cancel an operation: it ends at the next point at which that is sound.
+        """Cancel an operation, whichever replica drives it: it ends at the next point at which that is sound.
 
         Raises OperationNotFound, OperationEnded (it has ended), AlreadyProcessed.
         """
@@ -222,7 +237,7 @@ class Operations:
         if id in self._runners:
             return await self._runners[id][0].cancel(call)
         if operation.status is OperationStatus.RUNNING:
-            return await self._cancel_undriven(operation, call)
+            return await self._mark_cancelled(operation, call)
         now = self._clock.now()
         ended = replace(
             operation,
@@ -309,69 +324,102 @@ class Operations:
         begun = started(operation, freed.host, now)
         return replace(begun, events=(*freed.events, *begun.events))
 
-    def take_up(self, state: OperationState) -> None:
-        """Run a stored operation; a queued one, once its host is free."""
+    def begun(self, change: Change) -> Change:
+        """`change` with the operations in it that begin to run taken by this server."""
+        new = (o.id for o in change.operations if o.status is OperationStatus.RUNNING)
+        taken = (held for id in new for held in self._lease.first(LeaseKind.OPERATION, id))
+        return replace(change, taken=(*change.taken, *taken))
+
+    def take_up(self, state: OperationState, taken: Iterable[Held]) -> None:
+        """Run a stored operation that is among `taken`; a queued one, once its host is free."""
         operation = state.operation
-        if operation.status is OperationStatus.RUNNING:
-            # At once, so that a cancellation finds its runner.
-            self._runners[operation.id] = self._new_runner(state, "")
-            self._running.start(self._supervise(operation.id, operation.host, state))
-        elif operation.status is OperationStatus.QUEUED:
+        if operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
             self._running.start(self._queues.start_next(operation.host))
+        for held in taken:
+            # What this server may not drive is free, and somebody claims it.
+            if held.id == operation.id and self._lease.holds(held):
+                # At once, so that a cancellation finds its runner.
+                self._runners[operation.id] = self._new_runner(state, held, "")
+                self._running.start(self._supervise(held, operation.host, state))
 
     async def take_up_unfinished(self) -> int:
-        """Resume the operations that a former server left; how many there are."""
+        """Resume every operation that nobody drives; how many there are."""
         self.ids.follow(one.id for one in (await self._store.operations(limit=1)).items)
         self.ids.follow(one.id for one in (await self._store.rollouts(limit=1)).items)
-        unfinished = await self._store.unfinished_operations()
-        # Those that were at work on their hosts come before those that wait for a slot.
-        for operation in sorted(unfinished, key=lambda operation: operation.waits_for_slot):
-            if operation.status is OperationStatus.QUEUED:
-                self._running.start(self._queues.start_next(operation.host))
-            else:
-                self._running.start(self._supervise(operation.id, operation.host, None, RESTART))
-        return len(unfinished)
+        return await self._take_up_free(RESTART)
 
     async def keep(self) -> None:
-        """Look every SWEEP for stored operations without a runner, until cancelled.
+        """Look for stored operations that nobody drives, and resume them, until cancelled.
 
-        An operation that is found twice in a row is resumed: between its commit and its runner lies a moment.
+        One of this server's own that is found twice in a row without a runner is resumed: between its commit and
+        its runner lies a moment.
         """
         suspects: frozenset[str] = frozenset()
+        interval = self._lease.interval or SWEEP
+        cause = FAULT if self._lease.interval is None else ANOTHER_REPLICA
 
         async def sweep() -> None:
             nonlocal suspects
+            if not self._lease.owner:
+                return
             suspects = await self._sweep(suspects)
+            with suppress(LeaseLost):
+                await self._take_up_free(cause)
 
-        await self._clock.sleep(SWEEP)
+        await self._clock.sleep(interval)
         failed = "operations were not checked"
-        await repeat_every(SWEEP, sweep, clock=self._clock, logger=logger, failed=failed)
+        await repeat_every(interval, sweep, clock=self._clock, logger=logger, failed=failed)
 
     async def _sweep(self, suspects: frozenset[str]) -> frozenset[str]:
-        """The operations without a runner; those that were among `suspects` are resumed."""
-        unfinished = await self._store.unfinished_operations()
-        busy = {o.host for o in unfinished if o.status is OperationStatus.RUNNING}
-        found = [
-            operation
-            for operation in unfinished
-            if (operation.id not in self._supervisor)
-            and (operation.status is OperationStatus.RUNNING or operation.host not in busy)
-        ]
-        for operation in found:
-            if operation.id not in suspects:
-                continue
-            fields = {"host": operation.host, "run": operation.id}
-            logger.warning("an operation without a runner is resumed", extra=fields)
-            if operation.status is OperationStatus.QUEUED:
-                self._running.start(self._queues.start_next(operation.host))
-            else:
-                self._running.start(self._supervise(operation.id, operation.host, None, FAULT))
-        return frozenset(operation.id for operation in found)
+        """This server's operations without a runner; those that were among `suspects` are free from now on."""
+        owner = self._lease.owner
+        owned = await self._store.owned(LeaseKind.OPERATION, owner)
+        found = frozenset(id for id in owned if id not in self._supervisor)
+        for id in sorted(found & suspects):
+            logger.warning("an operation without a runner is resumed", extra={"run": id})
+            await self._store.release(LeaseKind.OPERATION, id, owner)
+        return found
+
+    async def _take_up_free(self, cause: str) -> int:
+        """Take the operations that nobody drives and resume them after `cause`; start the queues that nobody has."""
+        operations: list[tuple[Operation, Held]] = []
+        waiting = await self._store.idle_queues()
+        more = True
+        while more:
+            claimed = await self._store.claim(
+                LeaseKind.OPERATION, self._lease.owner, limit=AT_A_TIME
+            )
+            for held in claimed:
+                operations.append((await self._store.operation(held.id), held))
+            # Where there are other replicas, the next round is as good, and leaves them their share.
+            more = len(claimed) == AT_A_TIME and self._lease.interval is None
+        # Those that were at work on their hosts come before those that wait for a slot.
+        for operation, held in sorted(operations, key=lambda found: found[0].waits_for_slot):
+            if held.id not in self._supervisor:
+                self._running.start(self._supervise(held, operation.host, None, cause))
+        for host in waiting:
+            self._running.start(self._queues.start_next(host))
+        return len(operations) + len(waiting)
 
     async def stop(self) -> None:
         """Stop running operations; each stays as it is stored."""
         await self._running.cancel()
+
+    def close(self) -> None:
+        """Hear of no further commits."""
+        self._stop_listening()
+
+    def _hear(self, touched: Touched) -> None:
+        """Have a runner look at what was stored of its operation by somebody else, such as a cancellation."""
+        for id in touched.operations & self._runners.keys():
+            runner, _ = self._runners[id]
+            if not runner.sees_commit:
+                self._running.start(self._look_again(runner))
+
+    async def _look_again(self, runner: OperationRunner) -> None:
+        with suppress(Conflict, OperationNotFound, StoreUnavailable):
+            await runner.require_current()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -421,18 +469,18 @@ class Operations:
             raise Conflict(what=f"host {host.name}") from stale
 
     async def _supervise(
-        self, id: str, host: str, state: OperationState | None, resumed_after: str = ""
+        self, held: Held, host: str, state: OperationState | None, resumed_after: str = ""
     ) -> None:
-        ended = await self._supervisor.run_until_end(id, state, resumed_after)
+        ended = await self._supervisor.run_until_end(held, state, resumed_after)
         if ended is not None:
             self._when_ended(ended)
         self._running.start(self._queues.start_next(host))
 
-    async def _run(self, state: OperationState, resumed_after: str) -> Operation:
+    async def _run(self, state: OperationState, held: Held, resumed_after: str) -> Operation:
         """Run an operation to its end. See Supervisor."""
         id = state.operation.id
         if id not in self._runners:
-            self._runners[id] = self._new_runner(state, resumed_after)
+            self._runners[id] = self._new_runner(state, held, resumed_after)
         runner, slot = self._runners[id]
         try:
             async with slot:
@@ -443,7 +491,7 @@ class Operations:
         return runner.operation
 
     def _new_runner(
-        self, state: OperationState, resumed_after: str
+        self, state: OperationState, held: Held, resumed_after: str
     ) -> tuple[OperationRunner, Slot]:
         if not state.operation.rollout:
             self._of_users.add(state.operation.id)
@@ -460,6 +508,8 @@ class Operations:
             executor=self._executor,
             clock=self._clock,
             slot=slot,
+            lease=self._lease,
+            held=held,
             retry=self._settings.retry,
             gone_timeout=self._settings.gone_timeout,
             log_limit=self._settings.log_limit,
@@ -469,16 +519,14 @@ class Operations:
         slot.stop_waiting_on(runner.cancelled)
         return runner, slot
 
-    async def _cancel_undriven(
+    async def _mark_cancelled(
         self, operation: Operation, call: MutationContext[Operation]
     ) -> Operation:
-        """Store the cancellation of a running operation that pauses after a fault.
+        """Store the cancellation of a running operation without a runner here.
 
-        Raises Conflict for one whose runner has just ended, or that is not resumed yet: to end it from here would
-        leave its host busy without end.
+        It pauses after a fault, or another replica drives it, which adopts the cancellation. Whoever takes it up finds
+        it stored. Raises Conflict for one that has changed meanwhile.
         """
-        if operation.id not in self._supervisor:
-            raise Conflict(what=f"operation {operation.id}")
         now = self._clock.now()
         marked = replace(operation, cancel_requested_by=call.principal)
         state = OperationState(operation=marked, host=await self._store.host(operation.host))

@@ -2,13 +2,14 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.host_errors import BookkeepingFailed, HostOutOfScope
 from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.request_errors import (
@@ -36,10 +37,13 @@ class HostQueues:
         *,
         store: HostWorkStore,
         clock: Clock,
-        take_up: Callable[[OperationState], None],
+        begun: Callable[[Change], Change],
+        take_up: Callable[[OperationState, Sequence[Held]], None],
         ended: Callable[[Operation], None],
     ) -> None:
-        """`take_up` runs an operation that has started; `ended` hears of one that was refused."""
+        """`take_up` runs an operation that has started, as the change that `begun` made said; `ended` hears of
+        one that was refused."""
+        self._begun = begun
         self._store = store
         self._clock = clock
         self._take_up = take_up
@@ -103,10 +107,11 @@ class HostQueues:
             except InvalidTransition:
                 return  # another operation runs on the host; its end starts the next one
             try:
-                committed = await self._store.commit(operation_change(state, host))
+                change = self._begun(operation_change(state, host))
+                committed = await self._store.commit(change)
             except (Conflict, HostBusy):
                 continue
-            self._take_up(state.at(committed.revision, former=host))
+            self._take_up(state.at(committed.revision, former=host), change.taken)
             return
 
     async def _refuse(self, operation: Operation, error: TendhostError) -> None:

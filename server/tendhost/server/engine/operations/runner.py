@@ -25,7 +25,9 @@ from tendhost.server.domain.host_errors import (
 )
 from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.inventory.inventory import Observation
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.domain.operations.cancellation import with_cancellation
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.operations.milestones import Milestones
 from tendhost.server.domain.operations.operation import (
@@ -54,6 +56,7 @@ from tendhost.server.engine.jobs.folders import remove_finished_job
 from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
 from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.unsaved import Unsaved
+from tendhost.server.engine.replica import ReplicaLease
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, at_revision
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
@@ -63,6 +66,7 @@ from tendhost.server.store.records import (
     Change,
     Conflict,
     InventoryRecord,
+    LeaseLost,
     LogChunk,
 )
 
@@ -87,7 +91,8 @@ class OperationRunner:
     """One running operation.
 
     Everything that is stored of the operation while it runs goes through here, one change at a time, so that the
-    operation in memory and the stored one never differ.
+    operation in memory and the stored one never differ. The exception is a cancellation, which any replica stores:
+    it is adopted.
     """
 
     def __init__(
@@ -99,12 +104,17 @@ class OperationRunner:
         executor: StepExecutor,
         clock: Clock,
         slot: Slot,
+        lease: ReplicaLease,
+        held: Held,
         retry: Backoff,
         gone_timeout: timedelta,
         log_limit: LogLimit,
         resumed_after: str = "",
     ) -> None:
         """`resumed_after`: the cause of the resumption, as text; empty: the operation is new."""
+        self._lease = lease
+        self._held = held
+        self._committing = False
         self._state = state
         self._saved_host = state.host
         self._store = store
@@ -123,6 +133,8 @@ class OperationRunner:
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
         self._unsaved = Unsaved()
+        self._taken = Unsaved()
+        """What the change holds that is being stored."""
         self._log_limit = log_limit
         self._crowded = asyncio.Event()
         """Set by a wait for room: unsaved output is stored at once."""
@@ -185,19 +197,44 @@ class OperationRunner:
             )
 
     async def require_current(self) -> None:
-        """Raise Conflict if anything but this runner has changed the stored operation."""
+        """Adopt a cancellation; raise Conflict if anything else but this runner has changed the stored operation."""
         async with self._saving:
-            stored = await self._store.operation(self.operation.id)
-            mine = self.operation
-            if (stored.revision, stored.quiet_writes) != (mine.revision, mine.quiet_writes):
-                raise Conflict(what=f"operation {stored.id}")
+            await self._adopt()
+
+    @property
+    def sees_commit(self) -> bool:
+        """Whether a commit that touches the operation is this runner's own, as far as can be told."""
+        return self._committing
+
+    async def _store_change(self, store: Callable[[], Awaitable[None]]) -> None:
+        """Call `store`, which makes a change and commits it; once more if a cancellation was stored before it."""
+        async with self._saving:
+            try:
+                await store()
+            except Conflict:
+                self._unsaved, self._taken = self._taken.followed_by(self._unsaved), Unsaved()
+                await self._adopt()
+                await store()
+
+    async def _adopt(self) -> None:
+        """Take over what others have stored of the operation: a cancellation. Raises Conflict for all else."""
+        stored = await self._store.operation(self.operation.id)
+        mine = self.operation
+        if (stored.revision, stored.quiet_writes) == (mine.revision, mine.quiet_writes):
+            return
+        adopted = with_cancellation(mine, stored)
+        if adopted is None:
+            raise Conflict(what=f"operation {stored.id}")
+        self._state = replace(self._state, operation=adopted)
+        self.cancelled.set()
 
     async def cancel(self, call: MutationContext[Operation]) -> Operation:
         """Cancel the operation: it ends where that is sound.
 
         Raises OperationEnded (it has ended in the meantime), AlreadyProcessed.
         """
-        async with self._saving:
+
+        async def mark() -> None:
             operation = self.operation
             if operation.status.ended:
                 raise OperationEnded(operation=operation.id, status=str(operation.status))
@@ -209,19 +246,25 @@ class OperationRunner:
             )  # events of before may go with it
             await self._commit(state, call.recorded(change, at_revision(marked), subject=marked.id))
             self.cancelled.set()
-            return self.operation
+
+        await self._store_change(mark)
+        return self.operation
 
     # --- what a step reports: StepReporter -----------------------------------------------------
 
     async def save_facts(self, facts: StepFacts) -> None:
         """See StepReporter."""
-        async with self._saving:
+
+        async def save() -> None:
             operation = replace(self.operation, facts=facts)
             await self._save(replace(self._state, operation=operation))
 
+        await self._store_change(save)
+
     async def begin_job(self, kind: ChangeKind) -> Operation:
         """See StepReporter."""
-        async with self._saving:
+
+        async def begin() -> None:
             state, log = self._with_unsaved()
             operation = state.operation
             number = operation.jobs_begun + 1
@@ -230,7 +273,9 @@ class OperationRunner:
             )
             begun = replace(operation, job=job, jobs_begun=number, epoch=operation.epoch + 1)
             await self._save(replace(state, operation=begun), log=log)
-            return self.operation
+
+        await self._store_change(begin)
+        return self.operation
 
     @property
     def log_limit(self) -> LogLimit:
@@ -256,6 +301,10 @@ class OperationRunner:
                     UpdateProgress(package=step.package, percent=step.percent, phase=step.phase)
                 )
         self._unsaved = self._unsaved.with_output(job, output, progress)
+
+    def require_lease(self) -> None:
+        """See StepReporter."""
+        self._lease.require(self._held)
 
     def require_permission(self) -> None:
         """See StepReporter."""
@@ -290,10 +339,13 @@ class OperationRunner:
 
     async def _take_over(self) -> None:
         """Store that another server acts from now on, before it does."""
-        async with self._saving:
+
+        async def resume() -> None:
             operation = replace(self.operation, epoch=self.operation.epoch + 1)
             words = f"resumed after {self._resumed_after}"
             await self._save(_with_operation(self._state, operation, self._clock.now(), words))
+
+        await self._store_change(resume)
 
     def _may_end(self, step: StepName) -> bool:
         """Whether a cancellation can end the operation now, for nothing has changed on the host."""
@@ -318,6 +370,8 @@ class OperationRunner:
             return replace(_failure(error), cancelled=True)
         except HostError as error:
             return _failure(error)
+        except LeaseLost:
+            raise
         except Exception:
             logger.exception(
                 "a step failed unexpectedly",
@@ -366,11 +420,15 @@ class OperationRunner:
         return self._clock.elapsed() - self._away_since < self._gone_timeout
 
     async def _retry_step(self, step: StepName, outcome: Outcome, pause: timedelta) -> None:
-        assert outcome.problem is not None
-        async with self._saving:
+        problem = outcome.problem
+        assert problem is not None, "only a step with a problem is retried"
+
+        async def note() -> None:
             state, log = self._with_unsaved()
-            state = after_retry(state, outcome.problem, pause, self._clock.now())
+            state = after_retry(state, problem, pause, self._clock.now())
             await self._save(state, log=log)
+
+        await self._store_change(note)
         # The connection is not trusted any more, and the slot is free for another operation during the pause.
         await self._session.close()
         await self._slot.released_while(
@@ -382,13 +440,14 @@ class OperationRunner:
             await self._end_step(replace(outcome, cancelled=True))
 
     async def _end_step(self, outcome: Outcome) -> None:
-        async with self._saving:
-            seen = outcome.observed
+        seen = outcome.observed
+
+        async def end() -> None:
+            found = outcome
             if seen is not None:
-                alike = await self._duplicates(seen)
-                outcome = replace(outcome, duplicates=alike)
+                found = replace(outcome, duplicates=await self._duplicates(seen))
             state, log = self._with_unsaved()
-            state = after_step(state, outcome, self._clock.now())
+            state = after_step(state, found, self._clock.now())
             inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
                 inventories = (
@@ -400,9 +459,11 @@ class OperationRunner:
             if current is not None and current.name in READING and not log:
                 # The next step changes nothing on the host, so nothing has to be stored before it: this is stored
                 # with the next flush or with the end of that step, whichever comes first.
-                self._state, self._behind = state, True
+                self._state, self._behind, self._taken = state, True, Unsaved()
             else:
                 await self._save(state, inventories=inventories, log=log)
+
+        await self._store_change(end)
 
     async def _duplicates(self, seen: Observation) -> tuple[Duplicate, ...]:
         """Other hosts that are, or may be, the queried machine."""
@@ -416,7 +477,7 @@ class OperationRunner:
             await self._flush()
 
     async def _flush(self) -> None:
-        async with self._saving:
+        async def flush() -> None:
             if not self._unsaved and not self._behind and not self._job_begins:
                 return
             ended = self._unsaved.job
@@ -429,6 +490,8 @@ class OperationRunner:
                 self._unsaved = Unsaved(job=ended)
             await self._save(state, log=log)
 
+        await self._store_change(flush)
+
     @property
     def _job_begins(self) -> bool:
         """Whether the job was seen to have begun, which is not stored yet."""
@@ -439,6 +502,7 @@ class OperationRunner:
         """The state with what was reported since the last save, which the caller stores."""
         now = self._clock.now()
         unsaved, self._unsaved = self._unsaved, Unsaved()
+        self._taken = self._taken.followed_by(unsaved)
         state = self._state
         for body in unsaved.events:
             state = state.with_event(body, now)
@@ -468,10 +532,15 @@ class OperationRunner:
 
     async def _commit(self, state: OperationState, change: Change) -> None:
         """Commit `change`, which stores `state`. Raises AlreadyProcessed, and what Store.commit raises."""
-        committed = await self._retry_while_unavailable(lambda: self._store.commit(change))
+        change = replace(change, held=(self._held,))
+        self._committing = True
+        try:
+            committed = await self._retry_while_unavailable(lambda: self._store.commit(change))
+        finally:
+            self._committing = False
         if committed.replayed is not None:
             raise AlreadyProcessed(committed.replayed)
-        self._behind = False
+        self._behind, self._taken = False, Unsaved()
         self._roomy.set()
         if state.events:
             self._state = state.at(committed.revision, former=self._saved_host)

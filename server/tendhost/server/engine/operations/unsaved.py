@@ -40,6 +40,15 @@ class Unsaved:
             parts.append(part.data)
         return found
 
+    def followed_by(self, later: "Unsaved") -> "Unsaved":
+        """With what was reported after it."""
+        return Unsaved(
+            events=(*self.events, *later.events),
+            output=(*self.output, *later.output),
+            progress=later.progress or self.progress,
+            job=later.job or self.job,
+        )
+
     def with_output(
         self, job: JobRecord, output: JobOutput, progress: Sequence[JobProgress]
     ) -> "Unsaved":

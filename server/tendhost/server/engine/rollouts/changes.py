@@ -55,18 +55,20 @@ class RolloutWriter:
         """
         change = await self.change_of(update)
         starts = [operation_change(state, host) for state, host in begun]
-        change = replace(
-            change,
-            events=(*(event for start in starts for event in start.events), *change.events),
-            hosts=tuple(host for start in starts for host in start.hosts),
-            operations=tuple(one for start in starts for one in start.operations),
+        change = self._operations.begun(
+            replace(
+                change,
+                events=(*(event for start in starts for event in start.events), *change.events),
+                hosts=tuple(host for start in starts for host in start.hosts),
+                operations=tuple(one for start in starts for one in start.operations),
+            )
         )
         try:
             revision = (await self._store.commit(change)).revision
         except HostBusy as busy:
             raise Conflict(what=f"host {busy.host}") from None
         for state, host in begun:
-            self._operations.take_up(state.at(revision, former=host))
+            self._operations.take_up(state.at(revision, former=host), change.taken)
 
 
 def change_of(

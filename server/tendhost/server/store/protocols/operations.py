@@ -49,6 +49,10 @@ class OperationStore(Protocol):
         """Every running or queued operation, oldest first."""
         ...
 
+    async def idle_queues(self) -> Sequence[str]:
+        """The hosts for which operations wait although none runs on them, by name."""
+        ...
+
     async def busy_hosts(self) -> frozenset[str]:
         """The hosts on which an operation runs."""
         ...

@@ -58,6 +58,9 @@ class OperationReads(Reads):
     async def unfinished_operations(self) -> Sequence[Operation]:
         return await self._all(sql.UNFINISHED_OPERATIONS, (), rows.operation_of)
 
+    async def idle_queues(self) -> Sequence[str]:
+        return await self._all(sql.IDLE_QUEUES, (), str)
+
     async def busy_hosts(self) -> frozenset[str]:
         return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
 
