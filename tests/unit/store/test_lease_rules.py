@@ -46,6 +46,9 @@ class LeaseRules(RuleBasedStateMachine):
 
     @rule(target=replicas, late=SOME_TIME)
     def enter(self, late: timedelta) -> str:
+        return self.begin_lease(late)
+
+    def begin_lease(self, late: timedelta) -> str:
         """A replica begins a lease; the answer may be long in coming."""
         id = f"replica-{len(self.known)}"
         sent_at = self.elapsed
@@ -129,7 +132,7 @@ TestLeaseRules = LeaseRules.TestCase
 def test_everybody_who_is_certain_can_take_what_is_free() -> None:
     """No lease is lost for ever: after the longest one has ended, all of it can be claimed."""
     rules = LeaseRules()
-    one, two = rules.enter(timedelta()), rules.enter(timedelta())
+    one, two = rules.begin_lease(timedelta()), rules.begin_lease(timedelta())
     rules.claim(one, "a")
     rules.time_passes(LEASE / 2)
     rules.renew(two, timedelta(), timedelta())
