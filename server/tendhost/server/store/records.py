@@ -32,7 +32,7 @@ class Conflict(TendhostError):
 
 
 class LeaseLost(TendhostError):
-    """Another replica drives the operation, the rollout or the duty: whoever wrote about it has lost it."""
+    """Another replica drives the operation, the rollout or the duty: the one that wrote about it has lost it."""
 
     what: str
     template = "another replica drives {what} now; send the request again"
