@@ -146,7 +146,7 @@ class ReplicaLease:
         try:
             await self.enter()
         except Exception as error:
-            logger.warning("a new lease was not begun", extra={"cause": str(error)})
+            logger.warning("a new lease did not start", extra={"cause": str(error)})
             await self._clock.sleep(RETRY_PAUSE)
         else:
-            logger.info("a new lease was begun")
+            logger.info("a new lease has started")
