@@ -46,7 +46,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips, with the reason, what this machine cannot run."""
     for item in items:
-        for marker, why_not in (("fleet", why_no_fleet), ("grpcurl", why_no_grpcurl)):
+        for marker, why_not in WHY_NOT.items():
             if item.get_closest_marker(marker) and (reason := why_not()):
                 item.add_marker(pytest.mark.skip(reason=reason))
         commands = [name for marker in item.iter_markers("needs") for name in marker.args]
@@ -76,6 +76,19 @@ def why_no_fleet() -> str | None:
 def why_no_grpcurl() -> str | None:
     """Why grpcurl cannot be run; None where it can."""
     return None if shutil.which("grpcurl") else "no grpcurl: `make tools` builds it"
+
+
+@cache
+def why_no_cluster() -> str | None:
+    """Why a database cluster cannot run here; None where it can."""
+    from tests.cluster.programs import missing_programs
+
+    names = " ".join(missing_programs())
+    return f"no database cluster: `apt-get install {names}` brings it" if names else None
+
+
+WHY_NOT = {"fleet": why_no_fleet, "cluster": why_no_cluster, "grpcurl": why_no_grpcurl}
+"""What a marker asks for, and why it is not to be had."""
 
 
 def longest_turn_seconds() -> float:

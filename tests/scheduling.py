@@ -21,6 +21,7 @@ WAITING = (
     "tests/faults/",
     "tests/e2e/",
     "tests/fleet_selftest/",
+    "tests/cluster_selftest/",
     "tests/simulated/",
     "tests/contract/remote/",
 )

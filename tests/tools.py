@@ -1,7 +1,7 @@
 """The programs that tests use besides Python, the Debian packages that bring them, and how to get those.
 
-`python -m tests.tools install` installs what is missing, the packages of the fleet of real hosts among
-them unless FLEET=simulated. A test says what it uses by the marker `needs`.
+`python -m tests.tools install` installs what is missing, the packages of the fleet of real hosts and those of the
+database cluster among them unless FLEET=simulated. A test says what it uses by the marker `needs`.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.programs import CLUSTER_PACKAGES, nothing_started
 from tests.fleet.requirements import DEBIAN_PACKAGES, DebianPackage, install_packages
 
 LIBFAKETIME = "faketime/libfaketimeMT.so.1"
@@ -42,7 +43,9 @@ def why_missing(command: str) -> str | None:
     """Why a command cannot be run, and what brings it; None where it can."""
     if shutil.which(command):
         return None
-    package = next((known.name for known in PACKAGES if command in known.commands), "")
+    package = next(
+        (known.name for known in (*PACKAGES, *CLUSTER_PACKAGES) if command in known.commands), ""
+    )
     return f"no {command} here" + (f": `apt-get install {package}` brings it" if package else "")
 
 
@@ -55,9 +58,11 @@ def main() -> int:
     if sys.argv[1:] != ["install"]:
         print("usage: python -m tests.tools install", file=sys.stderr)
         return 2
-    with_fleet = os.environ.get("FLEET") != "simulated"
+    simulated = os.environ.get("FLEET") == "simulated"
+    real = () if simulated else (*DEBIAN_PACKAGES, *CLUSTER_PACKAGES)
     try:
-        install_packages((*PACKAGES, *(DEBIAN_PACKAGES if with_fleet else ())))
+        with nothing_started():
+            install_packages((*PACKAGES, *real))
     except subprocess.CalledProcessError as error:
         print(error, file=sys.stderr)
         return 1
