@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
+from tendhost.server.clock import SystemClock
 from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.access.roles import CallPermission, Role, permitted
 from tendhost.server.domain.request_errors import ConfigurationError
@@ -161,7 +162,12 @@ async def test_socket__in_a_folder_of_somebody_else_is_not_opened(
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(ConfigurationError, match="belongs to root or to"):
-        bind(grpc.aio.server(), [listener_of(f"unix:{folder}/server.sock")], None)
+        bind(
+            grpc.aio.server(),
+            [listener_of(f"unix:{folder}/server.sock")],
+            None,
+            clock=SystemClock(),
+        )
     assert not list(folder.iterdir())
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from tendhost.server.certificates import (
     SERVER,
     SERVER_KEY,
     CertificateProblem,
-    expiry_of,
     info_of,
     issue_client,
     issue_server,
@@ -43,7 +43,7 @@ from tendhost.server.domain.access.listen import listener_of
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.rpc import server
 from tendhost.server.rpc.tls import TlsFiles
-from tendhost.server.startup import expiries_reader
+from tendhost.server.startup import expiries_reader, tls_files
 from tests.unit.engine.world import World
 
 NOW = datetime.now(UTC)
@@ -98,6 +98,7 @@ async def test_tls__with_a_token(world: World, tmp_path: Path):
 
 async def test_info__shows_the_certificates_in_use(world: World, tmp_path: Path):
     files = made(tmp_path)
+    world.clock.advance(NOW - world.clock.now())
     listeners = [listener_of(f"unix:{tmp_path}/s.sock"), listener_of("mtls://127.0.0.1:0")]
     settings = Settings(
         listen=("mtls://127.0.0.1:0",),
@@ -106,7 +107,7 @@ async def test_info__shows_the_certificates_in_use(world: World, tmp_path: Path)
         tls_client_ca=files.client_ca,
     )
     async with (
-        world.running(read_expiries=expiries_reader(settings, listeners)) as engine,
+        world.running(read_expiries=expiries_reader(tls_files(settings), listeners)) as engine,
         server.serving(engine, listeners=listeners, tls=files, socket_owner="owner") as bound,
         Client(Connection(server=bound[0])) as owner,
     ):
@@ -117,7 +118,7 @@ async def test_info__shows_the_certificates_in_use(world: World, tmp_path: Path)
         await world.until(read)
         own, ca = (await owner.info()).certificates
     assert (own.use, own.file, own.problem) == (CertificateUse.SERVER, str(tmp_path / SERVER), "")
-    assert (ca.use, ca.expires_at) == (CertificateUse.CLIENT_CA, expiry_of(tmp_path / CA))
+    assert (ca.use, ca.expires_at) == (CertificateUse.CLIENT_CA, info_of(tmp_path / CA).not_after)
 
 
 async def test_client_certificate__names_its_principal(world: World, tmp_path: Path):
@@ -144,7 +145,7 @@ async def test_client_certificate__that_expires_ends_what_its_connection_may_do(
             events = client.events(resume_after=0)
             following = asyncio.ensure_future(anext(aiter(events)))
             await client.caller()
-            world.clock.advance(expiry_of(certificate) - world.clock.now())
+            world.clock.advance(info_of(certificate).not_after - world.clock.now())
             for call in (client.caller(), client.delete_selection("none"), following):
                 with pytest.raises(Unauthenticated, match="it has expired"):
                     await call
@@ -251,33 +252,165 @@ async def test_rotation__reaches_every_listener(world: World, tmp_path: Path):
             assert ssl.PEM_cert_to_DER_cert(shown) != ssl.PEM_cert_to_DER_cert(former.decode())
 
 
-async def test_rotation__to_files_that_do_not_fit_keeps_the_former_certificate(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    async with served(world, tmp_path, made(tmp_path)) as at:
-        how: dict[str, Any] = {
-            "server": at["tls"],
-            "token": at["token"],
-            "ca": str(tmp_path / CA),
-        }
-        (tmp_path / SERVER_KEY).write_text("no key")
-        assert (await caller(**how)).principal == "kim"
-        assert "the former certificate stays in use" in caplog.text
+def reissued(folder: Path, **how: Any) -> None:
+    """Issue a certificate that tendhost itself would not, for the key of the server and by its CA."""
+    ca, ca_key, key = (folder / name for name in (CA, CA_KEY, SERVER_KEY))
+    certificate = certificate_of(
+        serialization.load_pem_private_key(key.read_bytes(), None),
+        issuer=x509.load_pem_x509_certificate(ca.read_bytes()).subject,
+        issuer_key=serialization.load_pem_private_key(ca_key.read_bytes(), None),
+        **how,
+    )
+    (folder / SERVER).write_bytes(certificate)
+
+
+def certificate_of(
+    key: Any,
+    *extensions: x509.ExtensionType,
+    issuer: x509.Name | None = None,
+    issuer_key: Any = None,
+    names: Sequence[x509.GeneralName] = (),
+    valid: tuple[timedelta, timedelta] = (timedelta(), timedelta(days=1)),
+) -> bytes:
+    """A certificate in PEM form; its issuer is itself by default."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    builder = (
+        x509.CertificateBuilder(issuer or name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW + valid[0])
+        .not_valid_after(NOW + valid[1])
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    hash = None if isinstance(issuer_key or key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(issuer_key or key, hash).public_bytes(serialization.Encoding.PEM)
+
+
+LOCALHOST = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
+NO_NAME = "it has no DNS name and no IP address in its subject alternative name"
+NO_CA = "in it is no CA's; expected the CA that issues the certificates of clients"
+
+
+def leaf_as_ca(folder: Path) -> None:
+    (folder / CA).write_bytes((folder / SERVER).read_bytes())
+
+
+def bundle_with_leaf(folder: Path) -> None:
+    (folder / CA).write_bytes((folder / CA).read_bytes() + (folder / SERVER).read_bytes())
+
+
+def ca_that_may_not_sign(folder: Path) -> None:
+    unset = dict.fromkeys(
+        (
+            *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+            *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+        ),
+        False,
+    )
+    extensions = (
+        x509.BasicConstraints(ca=True, path_length=None),
+        x509.KeyUsage(**{**unset, "digital_signature": True}),
+    )
+    (folder / CA).write_bytes(certificate_of(ec.generate_private_key(ec.SECP256R1()), *extensions))
+
+
+def ca_without_extensions(folder: Path) -> None:
+    (folder / CA).write_bytes(certificate_of(ec.generate_private_key(ec.SECP256R1())))
+
+
+UNUSABLE: Sequence[tuple[Callable[[Path], object], str]] = (
+    (reissued, NO_NAME),
+    (lambda folder: reissued(folder, names=[x509.RFC822Name("a@example.org")]), NO_NAME),
+    (
+        lambda folder: reissued(folder, names=[x509.UniformResourceIdentifier("https://a")]),
+        NO_NAME,
+    ),
+    (leaf_as_ca, NO_CA),
+    (bundle_with_leaf, NO_CA),
+    (ca_that_may_not_sign, NO_CA),
+    (ca_without_extensions, NO_CA),
+    (
+        lambda folder: (folder / SERVER_KEY).write_bytes((folder / CA_KEY).read_bytes()),
+        "it is not the key of",
+    ),
+    (
+        lambda folder: (folder / CA).write_bytes((folder / CA_KEY).read_bytes()),
+        "is a private key, and a certificate is expected",
+    ),
+)
+"""Files that the server neither starts with nor changes to."""
+BEFORE, AFTER = (timedelta(days=-2), timedelta(days=-1)), (timedelta(days=1), timedelta(days=2))
+OUT_OF_TIME = ((BEFORE, "has expired, at"), (AFTER, "is not valid before"))
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        *UNUSABLE,
+        *(
+            (lambda folder, valid=valid: reissued(folder, names=LOCALHOST, valid=valid), words)
+            for valid, words in OUT_OF_TIME
+        ),
+        (lambda folder: (folder / SERVER_KEY).write_text("no key"), "no private key in PEM form"),
+        (lambda folder: (folder / SERVER_KEY).unlink(), "No such file or directory"),
+    ],
+)
+async def test_rotation__to_files_that_cannot_be_used_keeps_the_former_ones_and_says_why_once(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Any, words: str
+):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        ca = tmp_path / "former.pem"
+        ca.write_bytes((tmp_path / CA).read_bytes())
+        certificate, key = issue_client(tmp_path, "ci.example.org", now=NOW)
+        spoil(tmp_path)
+        how = {"ca": str(ca), "certificate": str(certificate), "key": str(key)}
+        for _ in range(3):
+            assert (await caller(server=at["mtls"], **how)).principal == "ci.example.org"
+    told = [vars(record) for record in caplog.records if "former certificate" in record.message]
+    assert len(told) == 1
+    assert words in told[0]["cause"]
+
+
+@pytest.mark.parametrize(("valid", "words"), OUT_OF_TIME)
+async def test_certificate__that_is_out_of_time_at_the_start_is_used_and_told_of(
+    world: World,
+    tmp_path: Path,
+    valid: tuple[timedelta, timedelta],
+    words: str,
+    caplog: pytest.LogCaptureFixture,
+):
+    files = made(tmp_path)
+    reissued(tmp_path, names=LOCALHOST, valid=valid)
+    world.clock.advance(NOW - world.clock.now())
+    listeners = [listener_of(f"unix:{tmp_path}/s.sock"), listener_of("tls://127.0.0.1:0")]
+    async with (
+        world.running(read_expiries=expiries_reader(files, listeners)) as engine,
+        server.serving(engine, listeners=listeners, tls=files, socket_owner="owner") as bound,
+        Client(Connection(server=bound[0])) as owner,
+    ):
+
+        async def read() -> bool:
+            return bool(engine.certificates.expiries)
+
+        await world.until(read)
+        (shown,) = (await owner.info()).certificates
+        assert shown.expires_at == info_of(files.certificate).not_after
+        assert ("is not valid before" in shown.problem) is (valid is AFTER)
+        assert any(words in str(vars(record)) for record in caplog.records)
+        said = await refused({"server": bound[1], "ca": str(tmp_path / CA)})
+        assert ("is not valid yet" if valid is AFTER else "has expired") in said
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        *UNUSABLE,
         (lambda folder: (folder / SERVER).unlink(), "server.pem"),
         (lambda folder: (folder / SERVER).write_text("x"), "holds no certificate in PEM form"),
-        (lambda folder: (folder / SERVER_KEY).chmod(0o640), "others may read it; run: chmod 600"),
         (
-            lambda folder: (folder / SERVER_KEY).write_bytes((folder / CA_KEY).read_bytes()),
-            "it is not the key of",
-        ),
-        (
-            lambda folder: (folder / CA).write_bytes((folder / CA_KEY).read_bytes()),
-            "is a private key, and a certificate is expected",
+            lambda folder: (folder / SERVER_KEY).chmod(0o640),
+            "others may read it (mode 0640); run: chmod 600",
         ),
         (
             lambda folder: (folder / SERVER_KEY).write_bytes((folder / CA).read_bytes()),
@@ -291,7 +424,7 @@ def test_files__that_cannot_be_used_are_refused_at_the_start(
     files = made(tmp_path)
     spoil(tmp_path)
     with pytest.raises(ConfigurationError) as caught:
-        files.credentials(clients=True)
+        files.require_usable(clients=True)
     assert words in str(caught.value)
 
 
@@ -299,10 +432,10 @@ def test_files__that_cannot_be_used_are_refused_at_the_start(
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda file: file.mkdir(), "it is a folder, a pipe or a device"),
-        (lambda file: os.mkfifo(file, 0o600), "it is a folder, a pipe or a device"),
-        (lambda file: file.symlink_to("/dev/zero"), "it is a folder, a pipe or a device"),
-        (lambda file: file.symlink_to(file), "it cannot be read (Too many levels of symbolic"),
+        (lambda file: file.mkdir(), "it cannot be read: it is a folder"),
+        (lambda file: os.mkfifo(file, 0o600), "it cannot be read: it is a pipe"),
+        (lambda file: file.symlink_to("/dev/zero"), "it cannot be read: it is a device"),
+        (lambda file: file.symlink_to(file), "it cannot be read: Too many levels of symbolic"),
         (lambda file: file.write_bytes(b""), "it is empty"),
         (lambda file: file.write_bytes(b"\x30\x82\x01"), "convert it with openssl"),
         (lambda file: file.write_bytes(bytes(2 << 20)), "it has more than 1048576 bytes"),
@@ -315,7 +448,7 @@ def test_file__that_is_none_is_refused_under_the_name_of_its_setting(
     (tmp_path / spoilt).unlink()
     make(tmp_path / spoilt)
     with pytest.raises(ConfigurationError) as caught:
-        files.credentials(clients=True)
+        files.require_usable(clients=True)
     settings = {SERVER: "tls_certificate", SERVER_KEY: "tls_key", CA: "tls_client_ca"}
     assert (caught.value.field, caught.value.value) == (settings[spoilt], str(tmp_path / spoilt))
     assert words in str(caught.value)
@@ -328,10 +461,12 @@ def test_certificate__in_a_file_with_its_key_is_its_owners_alone(tmp_path: Path)
     both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
     files = TlsFiles(certificate=both, key=files.key)
     both.chmod(0o644)
-    with pytest.raises(ConfigurationError, match=f"others may read it; run: chmod 600 {both}"):
-        files.credentials(clients=False)
+    with pytest.raises(
+        ConfigurationError, match=rf"others may read it \(mode 0644\); run: chmod 600 {both}"
+    ):
+        files.require_usable(clients=False)
     both.chmod(0o600)
-    files.credentials(clients=False)
+    files.require_usable(clients=False)
 
 
 @pytest.mark.parametrize(
@@ -347,24 +482,16 @@ def test_certificate__in_a_file_with_its_key_is_its_owners_alone(tmp_path: Path)
 )
 def test_key__that_clients_do_not_accept_is_refused(tmp_path: Path, key: Any, good: bool):
     files, own = TlsFiles(certificate=tmp_path / SERVER, key=tmp_path / SERVER_KEY), key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    hash = None if isinstance(own, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    certificate = (
-        x509.CertificateBuilder(name, name, own.public_key(), x509.random_serial_number())
-        .not_valid_before(NOW)
-        .not_valid_after(NOW + timedelta(days=1))
-        .sign(own, hash)
-    )
     encoding = serialization.Encoding.PEM
-    files.certificate.write_bytes(certificate.public_bytes(encoding))
+    files.certificate.write_bytes(certificate_of(own, names=LOCALHOST))
     pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     files.key.touch(mode=0o600)
     files.key.write_bytes(own.private_bytes(encoding, pkcs8, none))
     if good:
-        files.credentials(clients=False)
+        files.require_usable(clients=False)
         return
     with pytest.raises(ConfigurationError, match=r"tls_key: .* clients need a key on one of"):
-        files.credentials(clients=False)
+        files.require_usable(clients=False)
 
 
 def test_authority__is_not_replaced(tmp_path: Path):

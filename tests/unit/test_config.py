@@ -151,7 +151,7 @@ def test_a_file_that_is_no_settings_is_refused_by_name(tmp_path: Path, content: 
 
 
 def test_a_folder_is_no_file_of_settings(tmp_path: Path):
-    with pytest.raises(SettingError, match="readable"):
+    with pytest.raises(SettingError, match="it is a folder, expected a regular file"):
         load_settings(file=tmp_path, environment={}, options={})
 
 

@@ -7,24 +7,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tendhost.server.certificates import (
     CA,
     CA_KEY,
     SERVER,
     SERVER_KEY,
-    expiry_of,
     info_of,
     issue_server,
     make_authority,
-    require_pair,
+    read_pair,
 )
 from tendhost.server.config import ClientCertificateSettings, Settings
 from tendhost.server.domain.access.certificate_expiry import CertificateUse
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.main import main
-from tendhost.server.startup import certificate_roles, expiries_reader, listeners_of
+from tendhost.server.startup import certificate_roles, expiries_reader, listeners_of, tls_files
 
 NOW = datetime.now(UTC)
 """The commands read the machine's clock."""
@@ -42,7 +42,7 @@ def test_init__without_names_renews_the_certificate_and_keeps_the_ca(tmp_path: P
     assert "for updates.example.org, 192.0.2.7, which expires" in capsys.readouterr().out
     changed = {name for name, raw in former.items() if (folder / name).read_bytes() != raw}
     assert changed == {SERVER, SERVER_KEY}
-    assert require_pair(folder / SERVER, folder / SERVER_KEY).names == (
+    assert read_pair(folder / SERVER, folder / SERVER_KEY).info.names == (
         "updates.example.org",
         "192.0.2.7",
     )
@@ -79,8 +79,12 @@ def test_init__goes_on_with_a_ca_that_was_interrupted(tmp_path: Path):
     (folder / CA).unlink()  # the certificate is written after the key
     assert tls(tmp_path, "init", "a.example.org") == 0
     assert (folder / CA_KEY).read_bytes() == key
-    assert require_pair(folder / CA, folder / CA_KEY).authority
-    assert require_pair(folder / SERVER, folder / SERVER_KEY).names == ("a.example.org",)
+    assert info_of(folder / CA).authority
+    issued, ca = (
+        x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in (SERVER, CA)
+    )
+    issued.verify_directly_issued_by(ca)
+    assert read_pair(folder / SERVER, folder / SERVER_KEY).info.names == ("a.example.org",)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_init__goes_on_with_a_ca_that_was_interrupted(tmp_path: Path):
     [
         (b"", 0o600, "ca.key: it holds no private key in PEM form"),
         (b"-----BEGIN PRIVATE KEY-----\n", 0o600, "ca.key: it holds no private key in PEM form"),
-        (None, 0o644, "ca.key: others may read it; run: chmod 600"),
+        (None, 0o644, "ca.key: others may read it (mode 0644); run: chmod 600"),
     ],
 )
 def test_init__of_a_ca_whose_key_cannot_be_used_says_what_to_do(
@@ -121,7 +125,7 @@ def test_certificate__does_not_outlive_its_ca(tmp_path: Path):
     folder = tmp_path / "tls"
     make_authority(folder, now=NOW - timedelta(days=3600))
     assert tls(tmp_path, "init", "a.example.org") == 0
-    assert expiry_of(folder / SERVER) == expiry_of(folder / CA)
+    assert info_of(folder / SERVER).not_after == info_of(folder / CA).not_after
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_certificate__does_not_outlive_its_ca(tmp_path: Path):
 def test_show__has_an_exit_status(tmp_path: Path, capsys, age: int, status: int, words: str):
     folder = tmp_path / "tls"
     make_authority(folder, now=NOW - timedelta(days=age))
-    issue_server(folder, ["a.example.org"], now=NOW - timedelta(days=age) + timedelta(hours=1))
+    issue_server(folder, ["a.example.org"], now=NOW - timedelta(days=age) + timedelta(minutes=4))
     assert tls(tmp_path, "show") == status
     shown = capsys.readouterr().out
     assert words in shown.splitlines()[0]
@@ -158,13 +162,15 @@ def test_watch__is_over_the_certificates_in_use(
     make_authority(folder, now=NOW)
     issue_server(folder, ["localhost"], now=NOW)
     settings = Settings(state_dir=tmp_path, listen=("127.0.0.1:0", *listen))
-    read = expiries_reader(settings, listeners_of(settings))
+    files = tls_files(settings)
+    read = expiries_reader(files, listeners_of(settings, files))
     if not uses:
         assert read is None
         return
     assert read is not None
     assert [(found.use, found.expires_at) for found in read()] == [
-        (use, expiry_of(folder / {CertificateUse.SERVER: SERVER}.get(use, CA))) for use in uses
+        (use, info_of(folder / {CertificateUse.SERVER: SERVER}.get(use, CA)).not_after)
+        for use in uses
     ]
     (folder / SERVER).write_text("x")
     assert "holds no certificate" in read()[0].problem
@@ -175,19 +181,20 @@ def test_chain__expires_with_the_first_of_its_certificates(tmp_path: Path):
     issue_server(tmp_path, ["localhost"], now=NOW - timedelta(days=1000))
     chain = tmp_path / "chain.pem"
     chain.write_bytes((tmp_path / CA).read_bytes() + (tmp_path / SERVER).read_bytes())
-    assert expiry_of(chain) == expiry_of(tmp_path / SERVER)
+    assert info_of(chain).not_after == info_of(tmp_path / SERVER).not_after
 
 
 PLAIN_CLIENT = """
 import asyncio, sys
 from pathlib import Path
+from tendhost.server.clock import SystemClock
 from tendhost.server.rpc.tls import TlsFiles
 import grpc
 
 async def main(folder):
     server = grpc.aio.server()
     files = TlsFiles(certificate=folder / "server.pem", key=folder / "server.key")
-    port = server.add_secure_port("127.0.0.1:0", files.credentials(clients=False))
+    port = server.add_secure_port("127.0.0.1:0", files.credentials(clients=False, clock=SystemClock()))
     await server.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
@@ -235,3 +242,36 @@ def test_client__has_the_roles_of_its_table(tmp_path: Path):
     table = ClientCertificateSettings(name="laptop_kim", roles=("viewer", "operator"))
     found = certificate_roles(Settings(state_dir=tmp_path, client_certificate=(table,)))
     assert found == {"laptop_kim": {Role.VIEWER, Role.OPERATOR}}
+
+
+def test_show__says_which_files_cannot_be_used(tmp_path: Path, capsys):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW)
+    issue_server(folder, ["a.example.org"], now=NOW + timedelta(days=3))
+    assert tls(tmp_path, "show") == 1
+    assert "server.pem: a.example.org, from CN=tendhost private CA, IS NOT VALID BEFORE 2" in (
+        capsys.readouterr().out
+    )
+    issue_server(folder, ["a.example.org"], now=NOW)
+    assert tls(tmp_path, "show") == 0
+    (folder / SERVER_KEY).write_bytes((folder / CA_KEY).read_bytes())
+    (folder / CA).write_bytes((folder / SERVER).read_bytes())
+    capsys.readouterr()
+    assert tls(tmp_path, "show") == 1
+    shown = capsys.readouterr().out
+    assert f"{folder / SERVER_KEY} CANNOT BE USED: it is not the key of" in shown
+    assert (
+        f"{folder / CA} CANNOT BE USED: the certificate of CN=a.example.org in it is no CA's"
+        in (shown)
+    )
+
+
+def test_start__with_a_leaf_as_the_ca_of_clients_is_refused(tmp_path: Path, capsys, monkeypatch):
+    folder = tmp_path / "tls"
+    make_authority(folder, now=NOW)
+    issue_server(folder, ["a.example.org"], now=NOW)
+    monkeypatch.setenv("TENDHOST_TLS_CLIENT_CA", str(folder / SERVER))
+    options = ["--config", "/dev/null", "--state-dir", str(tmp_path)]
+    assert main([*options, "--listen", "mtls://127.0.0.1:0", "check-config"]) == 2
+    assert "tls_client_ca: invalid value" in (said := capsys.readouterr().err)
+    assert "is no CA's; expected the CA that issues the certificates of clients" in said

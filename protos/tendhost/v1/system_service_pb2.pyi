@@ -279,7 +279,9 @@ class ServerCertificate(_message.Message):
     file: _builtins.str
     """Path of the certificate on the server."""
     problem: _builtins.str
-    """Why the certificate cannot be read. Empty: it can be read."""
+    """Why the certificate, or its file as it is now, cannot be read or used, or why clients do not accept it yet. Empty: none of
+    these.
+    """
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """Time from which the certificate is not valid any more. Absent: the certificate cannot be read."""

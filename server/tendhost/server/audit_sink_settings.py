@@ -2,13 +2,13 @@
 
 import os
 import socket
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from tendhost.server.config import WEB_URL, AuditSinkSettings, is_web_url
 from tendhost.server.domain.access.syslog import ADDRESSES, FACILITIES, syslog_address
 from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.given_files import FileUnusable, read_given
 from tendhost.server.outbound.audit_file import FileSink
 from tendhost.server.outbound.audit_sink import AuditSink
 from tendhost.server.outbound.audit_syslog import SyslogSink
@@ -114,28 +114,23 @@ def _secret(table: AuditSinkSettings, where: str, credentials: Path | None) -> b
         )
     path = credentials / name if name and credentials else Path(table.secret_file)
     try:
-        secret = _read_secret(path, private=not name)
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or error
+        # A credential is in a folder of the service's own, whatever its mode.
+        return _read_secret(path, private=not name)
+    except (FileUnusable, ValueError) as error:
+        problem = f"it {error}" if isinstance(error, FileUnusable) else error
         raise ConfigurationError(
             field=f"{where}: secret_{'credential' if name else 'file'}",
             value=str(path),
             expected=f"a file with {SHORTEST_SECRET} bytes or more that its owner alone can read ({problem})",
         ) from error
-    return secret
 
 
 def _read_secret(path: Path, *, private: bool) -> bytes:
-    """`private`: nobody but the owner may read the file. Raises OSError and ValueError."""
-    # Without O_NONBLOCK the opening of a named pipe would wait for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise ValueError("it is no regular file")
-        if private and mode & 0o077:
-            raise ValueError(f"its mode is {stat.S_IMODE(mode):04o}: chmod 600 {path}")
-        secret = file.read(LONGEST_SECRET).strip()
+    """Raises FileUnusable, and ValueError for what is no secret."""
+    found = read_given(path, most=LONGEST_SECRET)
+    if private and found.exposure:
+        raise ValueError(found.exposure)
+    secret = found.data.strip()
     if len(secret) < SHORTEST_SECRET:
         raise ValueError(f"it has {len(secret)} bytes")
     return secret

@@ -3,7 +3,6 @@
 import ipaddress
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tendhost.server.given_files import FileUnusable, read_given
 
 CA_YEARS = timedelta(days=3650)
 LEAF_DAYS = timedelta(days=397)
@@ -40,7 +41,6 @@ CA, CA_KEY = "ca.pem", "ca.key"
 SERVER, SERVER_KEY = "server.pem", "server.key"
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
-_DAMAGED = "its certificate is damaged"
 _CURVES = ("secp256r1", "secp384r1")
 """Clients of gRPC (BoringSSL) end the connection without a word for any other, and for Ed25519."""
 
@@ -55,17 +55,29 @@ class CertificateProblem(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateInfo:
-    """What a certificate says."""
+    """What the first certificate of a file says, and during which time all of its certificates are valid."""
 
     path: Path
     subject: str
     names: tuple[str, ...]
-    """Names and addresses that it is for."""
+    """What its subject alternative name has, of any kind."""
+    names_server: bool
+    """Whether DNS names or IP addresses are among them, by which clients know a server."""
     issuer: str
     authority: bool
-    """Whether it is a CA's."""
+    """Whether it is a CA's, which may sign others."""
     not_before: datetime
     not_after: datetime
+    """When the first of the certificates expires: with it, the chain is worth nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPair:
+    """A server's certificate, with the chain behind it, and the private key that belongs to it, in PEM form."""
+
+    certificate: bytes
+    key: bytes
+    info: CertificateInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +137,7 @@ def _authority_key(path: Path) -> ec.EllipticCurvePrivateKey:
         _write(path, _pem_of_key(key))
         return key
     try:
-        return _key(path)
+        return _key(path, _read(path))
     except CertificateProblem as error:
         remedy = f"there is no {CA} for it: move it away, and run the command again"
         raise CertificateProblem(path, f"{error.problem}; {remedy}") from error
@@ -162,41 +174,56 @@ def issue_client(folder: Path, name: str, *, now: datetime) -> tuple[Path, Path]
 
 
 def info_of(path: Path) -> CertificateInfo:
-    """What the first certificate in `path` says. Raises CertificateProblem."""
-    certificate = _certificate(path)
+    """What the certificates in `path` say. Raises CertificateProblem."""
+    return _info(path, _certificates(path, _read(path)))
+
+
+def read_pair(certificate: Path, key: Path) -> ServerPair:
+    """A server's certificate and its key. Raises CertificateProblem unless the two belong together, clients accept such
+    a key, the certificate names a server, and nobody but the owner may read the key."""
+    pem, key_pem = _read(certificate), _read(key)
+    chain, own = _certificates(certificate, pem), _key(key, key_pem)
+    if own.public_key() != chain[0].public_key():
+        raise CertificateProblem(key, f"it is not the key of {certificate}")
+    _require_strong(key, own)
+    info = _info(certificate, chain)
+    if not info.names_server:
+        problem = "it has no DNS name and no IP address in its subject alternative name, by which clients know a server"
+        raise CertificateProblem(certificate, f"{problem}; have its CA issue another")
+    return ServerPair(certificate=pem, key=key_pem, info=info)
+
+
+def read_authorities(path: Path) -> bytes:
+    """The certificates of the CAs that client certificates may come from, in PEM form.
+
+    Raises CertificateProblem, also where one of them is no CA's: by TLS, whoever has its key would be a client.
+    """
+    pem = _read(path)
+    for certificate in _certificates(path, pem):
+        if not _info(path, [certificate]).authority:
+            problem = f"the certificate of {certificate.subject.rfc4514_string()} in it is no CA's"
+            raise CertificateProblem(
+                path, f"{problem}; expected the CA that issues the certificates of clients"
+            )
+    return pem
+
+
+def _info(path: Path, found: Sequence[x509.Certificate]) -> CertificateInfo:
+    first = found[0]
     try:
-        names, authority = _alternative_names(certificate), _is_authority(certificate)
+        names, authority = _alternative_names(first), _is_authority(first)
     except _MALFORMED as error:
         raise CertificateProblem(path, f"an extension of it is malformed ({error})") from error
     return CertificateInfo(
         path=path,
-        subject=certificate.subject.rfc4514_string(),
+        subject=first.subject.rfc4514_string(),
         names=tuple(str(name.value) for name in names),
-        issuer=certificate.issuer.rfc4514_string(),
+        names_server=any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names),
+        issuer=first.issuer.rfc4514_string(),
         authority=authority,
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
+        not_before=max(certificate.not_valid_before_utc for certificate in found),
+        not_after=min(certificate.not_valid_after_utc for certificate in found),
     )
-
-
-def expiry_of(path: Path) -> datetime:
-    """When the first of the certificates in `path` expires: with it, the chain is worth nothing. Raises
-    CertificateProblem."""
-    _certificate(path)
-    try:
-        found = x509.load_pem_x509_certificates(_read(path))
-    except ValueError as error:
-        raise CertificateProblem(path, _DAMAGED) from error
-    return min(certificate.not_valid_after_utc for certificate in found)
-
-
-def require_pair(certificate: Path, key: Path) -> CertificateInfo:
-    """Raise CertificateProblem unless the two belong together and nobody but the owner may read the key."""
-    found, own = _certificate(certificate), _key(key)
-    if own.public_key() != found.public_key():
-        raise CertificateProblem(key, f"it is not the key of {certificate}")
-    _require_strong(key, own)
-    return info_of(certificate)
 
 
 def _require_strong(path: Path, key: object) -> None:
@@ -243,12 +270,16 @@ def names_client(name: str) -> bool:
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
-    """Whether it is a CA's. Raises _MALFORMED."""
+    """Whether it is a CA's (RFC 5280, sections 4.2.1.3 and 4.2.1.9). Raises _MALFORMED."""
     try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        if not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return False
     except x509.ExtensionNotFound:
         return False
-    return found.value.ca
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
 
 
 def _alternative_names(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
@@ -272,7 +303,8 @@ def _issue(
     require_names(folder, names)
     if not (folder / CA).exists():
         raise CertificateProblem(folder / CA, "there is no CA; make one: tendhostd tls init NAME")
-    authority, authority_key = _certificate(folder / CA), _key(folder / CA_KEY)
+    authority, *_ = _certificates(folder / CA, _read(folder / CA))
+    authority_key = _key(folder / CA_KEY, _read(folder / CA_KEY))
     # What outlives its CA is refused by clients all the same, and nobody would know why.
     lifetime = min(LEAF_DAYS, authority.not_valid_after_utc - now)
     if lifetime <= timedelta():
@@ -338,20 +370,19 @@ def _builder(
     )
 
 
-def _certificate(path: Path) -> x509.Certificate:
-    raw = _read(path)
+def _certificates(path: Path, raw: bytes) -> Sequence[x509.Certificate]:
+    """The certificates in the content of a file, at least one. Raises CertificateProblem."""
     if b"PRIVATE KEY-----" in raw and _BEGIN not in raw:
         raise CertificateProblem(path, "it is a private key, and a certificate is expected")
     if _BEGIN not in raw:
         raise CertificateProblem(path, f"it holds no certificate in PEM form{_instead(path, raw)}")
     try:
-        return x509.load_pem_x509_certificate(raw)
+        return x509.load_pem_x509_certificates(raw)
     except ValueError as error:
-        raise CertificateProblem(path, _DAMAGED) from error
+        raise CertificateProblem(path, "a certificate in it is damaged") from error
 
 
-def _key(path: Path) -> ec.EllipticCurvePrivateKey:
-    raw = _read(path)
+def _key(path: Path, raw: bytes) -> ec.EllipticCurvePrivateKey:
     if _BEGIN in raw and b"PRIVATE KEY-----" not in raw:
         raise CertificateProblem(path, "it is a certificate, and a private key is expected")
     if b"PRIVATE KEY-----" not in raw:
@@ -387,31 +418,12 @@ def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _read(path: Path) -> bytes:
     """The content of a file; one with a private key is to be its owner's alone."""
     try:
-        # Not blocking: a FIFO without a writer would hold up the start, and each handshake after it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            seen = os.fstat(descriptor)
-            if not stat.S_ISREG(seen.st_mode):
-                raise CertificateProblem(path, "it is a folder, a pipe or a device, and no file")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                content = file.read(LARGEST + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise CertificateProblem(path, f"it cannot be read ({error.strerror})") from error
-    if len(content) > LARGEST:
-        raise CertificateProblem(path, f"it has more than {LARGEST} bytes")
-    if b"PRIVATE KEY-----" in content and _exposed(seen):
-        raise CertificateProblem(path, f"others may read it; run: chmod 600 {path}")
-    return content
-
-
-def _exposed(seen: os.stat_result) -> bool:
-    """Whether more may read a file than its owner, or, if that is somebody else, than a group that we are in.
-
-    Credentials of systemd look like the latter (systemd.exec(5)), and so do keys of a group such as ssl-cert.
-    """
-    return bool(seen.st_mode & (0o077 if seen.st_uid == os.geteuid() else 0o007))
+        found = read_given(path, most=LARGEST)
+    except FileUnusable as error:
+        raise CertificateProblem(path, f"it {error}") from error
+    if b"PRIVATE KEY-----" in found.data and found.exposure:
+        raise CertificateProblem(path, found.exposure)
+    return found.data
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
+from tendhost.server.given_files import FileMissing, FileUnusable, read_given
+
 T = TypeVar("T")
 
 DEFAULT_PORT = "127.0.0.1:50051"
 SOCKET = "tendhostd.sock"
+LARGEST_CONFIG = 4 << 20
+"""Bytes of the configuration file; a thousand tables have a tenth of it."""
 
 
 class SettingError(Exception):
@@ -301,14 +305,16 @@ def load_settings(
 def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
     path = file or _folder(environment, "XDG_CONFIG_HOME", ".config") / "tendhostd.toml"
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if file is None:
+        text = read_given(path, most=LARGEST_CONFIG).data.decode("utf-8")
+    except FileUnusable as error:
+        if file is None and isinstance(error, FileMissing):
             return {}
-        raise SettingError(setting="config", value=str(path), expected="a file") from None
-    except (OSError, UnicodeDecodeError) as error:
         raise SettingError(
-            setting="config", value=str(path), expected=f"a readable TOML file ({error})"
+            setting="config", value=str(path), expected=f"a TOML file (it {error})"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingError(
+            setting="config", value=str(path), expected=f"a TOML file in UTF-8 ({error})"
         ) from error
     try:
         table = tomllib.loads(text)

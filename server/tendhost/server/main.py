@@ -20,7 +20,6 @@ from tendhost.server.certificates import CertificateProblem
 from tendhost.server.clock import SystemClock
 from tendhost.server.command_line import parser
 from tendhost.server.config import SettingError, Settings, load_settings
-from tendhost.server.domain.access.listen import Listener
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.hosts.host_authorities import HostAuthority
 from tendhost.server.domain.notifications.templates import Message, Urgency
@@ -38,6 +37,7 @@ from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.rpc.server import serving
 from tendhost.server.service_manager import READY, STOPPING, ServiceManager
 from tendhost.server.startup import (
+    Access,
     Sinks,
     Targets,
     audit_sinks,
@@ -99,9 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sinks = audit_sinks(settings, os.environ)
         hooks = wave_hooks(settings, os.environ)
         authorities = host_authorities(settings)
-        listeners = listeners_of(settings)
-        certificate_roles(settings)
-        trusted_issuers(settings)
+        files = tls_files(settings)
+        access = Access(
+            listeners=listeners_of(settings, files),
+            tls=files,
+            certificates=certificate_roles(settings),
+            issuers=trusted_issuers(settings),
+        )
     except ConfigurationError as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
@@ -112,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     failures: list[BaseException] = []
     try:
-        asyncio.run(_serve(settings, listeners, targets, sinks, hooks, authorities))
+        asyncio.run(_serve(settings, access, targets, sinks, hooks, authorities))
     except* TendhostError as group:
         failures = _leaves(group)
     for failure in failures:
@@ -197,7 +201,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 async def _serve(
     settings: Settings,
-    listeners: Sequence[Listener],
+    access: Access,
     targets: Targets,
     sinks: Sinks,
     hooks: WaveHooks,
@@ -223,17 +227,17 @@ async def _serve(
                 targets=targets,
                 sinks=sinks,
                 wave_hooks=hooks,
-                issuers=trusted_issuers(settings),
-                read_expiries=expiries_reader(settings, listeners),
+                issuers=access.issuers,
+                read_expiries=expiries_reader(access.tls, access.listeners),
                 loop_monitor=monitor,
             ) as engine,
             serving(
                 engine,
-                listeners=listeners,
-                tls=tls_files(settings),
+                listeners=access.listeners,
+                tls=access.tls,
                 socket_owner=_own_name(),
                 open_access=settings.auth == "none",
-                certificates=certificate_roles(settings),
+                certificates=access.certificates,
                 limits=call_limits(settings),
             ) as addresses,
         ):

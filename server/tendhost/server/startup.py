@@ -1,7 +1,7 @@
 """What the layers are started with, made of the settings."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -10,15 +10,19 @@ from tendhost.server.audit_sink_settings import audit_sink, require_own_files
 from tendhost.server.certificates import (
     CA,
     CLIENT_NAME,
+    LARGEST,
     SERVER,
     SERVER_KEY,
     CertificateProblem,
-    expiry_of,
+    info_of,
     names_client,
+    read_authorities,
+    read_pair,
 )
 from tendhost.server.config import HostCaSettings, NotifySettings, Settings
 from tendhost.server.domain.access.call_limits import CallLimits
 from tendhost.server.domain.access.certificate_expiry import CertificateExpiry, CertificateUse
+from tendhost.server.domain.access.issuers import TrustedIssuer
 from tendhost.server.domain.access.listen import (
     LISTEN_FORMS,
     Listener,
@@ -45,8 +49,10 @@ from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.steps.context import StepSettings
+from tendhost.server.given_files import FileUnusable, read_given
 from tendhost.server.outbound.apprise import AppriseSender, NotificationSender
 from tendhost.server.outbound.audit_sink import AuditSink
+from tendhost.server.outbound.key_sets import KeySetSource
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.tls import TlsFiles
 
@@ -56,31 +62,47 @@ Sinks: TypeAlias = Sequence[tuple[str, AuditSink]]
 Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
 
 
-def listeners_of(settings: Settings) -> Sequence[Listener]:
-    """The addresses to listen on. Raises ConfigurationError, also where the certificate for one cannot be used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Where the server listens, and by what it knows its callers, beside its tokens."""
+
+    listeners: Sequence[Listener]
+    tls: TlsFiles | None
+    certificates: Mapping[str, frozenset[Role]]
+    """Roles of clients with certificates, by name."""
+    issuers: Sequence[tuple[TrustedIssuer, KeySetSource]]
+
+
+def listeners_of(settings: Settings, files: TlsFiles | None) -> Sequence[Listener]:
+    """The addresses to listen on. Raises ConfigurationError, also where one needs `files`, and they cannot be used."""
     listeners: list[Listener] = []
     for address in settings.listen:
         try:
             listener = listener_of(address)
         except ValueError:
             raise ConfigurationError(field="listen", value=address, expected=LISTEN_FORMS) from None
-        encrypted = listener.security in (Security.TLS, Security.MUTUAL_TLS)
-        if encrypted and settings.auth == "none":
-            raise ConfigurationError(
-                field="auth",
-                value="none",
-                expected=f"required, for calls to {address} go through TLS; none is for unix:/path and loopback"
-                " addresses in plain text",
-            )
-        files = tls_files(settings) if encrypted else None
-        if encrypted and files is None:
-            raise ConfigurationError(field="listen", value=address, expected=_expected_of(listener))
-        if files is not None:
-            files.credentials(clients=listener.security is Security.MUTUAL_TLS)
+        if listener.security in (Security.TLS, Security.MUTUAL_TLS):
+            _require_tls(settings, address, listener, files)
         if listener.address in (known.address for known in listeners if _port_of(known) != "0"):
             raise ConfigurationError(field="listen", value=address, expected="each address once")
         listeners.append(listener)
     return listeners
+
+
+def _require_tls(
+    settings: Settings, address: str, listener: Listener, files: TlsFiles | None
+) -> None:
+    """Raise ConfigurationError unless TLS can be served at `address`."""
+    if settings.auth == "none":
+        raise ConfigurationError(
+            field="auth",
+            value="none",
+            expected=f"required, for calls to {address} go through TLS; none is for unix:/path and loopback"
+            " addresses in plain text",
+        )
+    if files is None:
+        raise ConfigurationError(field="listen", value=address, expected=_expected_of(listener))
+    files.require_usable(clients=listener.security is Security.MUTUAL_TLS)
 
 
 def _port_of(listener: Listener) -> str:
@@ -112,26 +134,43 @@ def tls_files(settings: Settings) -> TlsFiles | None:
     )
 
 
-def expiries_reader(settings: Settings, listeners: Sequence[Listener]) -> ReadExpiries | None:
+def expiries_reader(files: TlsFiles | None, listeners: Sequence[Listener]) -> ReadExpiries | None:
     """Reads when the certificates expire that the addresses of `listeners` need; None: they need none."""
-    files, securities = tls_files(settings), {listener.security for listener in listeners}
-    used: list[tuple[CertificateUse, Path]] = []
-    if files is not None and securities & {Security.TLS, Security.MUTUAL_TLS}:
-        used.append((CertificateUse.SERVER, files.certificate))
-        if Security.MUTUAL_TLS in securities and files.client_ca is not None:
-            used.append((CertificateUse.CLIENT_CA, files.client_ca))
+    securities = {listener.security for listener in listeners}
+    if files is None or not securities & {Security.TLS, Security.MUTUAL_TLS}:
+        return None
+    pair, client_ca = (files.certificate, files.key), files.client_ca
+    if Security.MUTUAL_TLS not in securities:
+        client_ca = None
 
     def read() -> Sequence[CertificateExpiry]:
-        return [_expiry(use, path) for use, path in used]
+        server = _expiry(CertificateUse.SERVER, files.certificate, lambda: read_pair(*pair))
+        if client_ca is None:
+            return [server]
+        ca = _expiry(CertificateUse.CLIENT_CA, client_ca, lambda: read_authorities(client_ca))
+        return [server, ca]
 
-    return read if used else None
+    return read
 
 
-def _expiry(use: CertificateUse, path: Path) -> CertificateExpiry:
+def _expiry(use: CertificateUse, file: Path, check: Callable[[], object]) -> CertificateExpiry:
+    """When the certificates of a file expire, and whether `check` finds that they cannot be used."""
     try:
-        return CertificateExpiry(use=use, file=str(path), expires_at=expiry_of(path))
+        found = info_of(file)
     except CertificateProblem as error:
-        return CertificateExpiry(use=use, file=str(path), problem=error.problem)
+        return CertificateExpiry(use=use, file=str(file), problem=error.problem)
+    problem = ""
+    try:
+        check()
+    except CertificateProblem as error:
+        problem = error.problem if error.path == file else str(error)
+    return CertificateExpiry(
+        use=use,
+        file=str(file),
+        expires_at=found.not_after,
+        valid_from=found.not_before,
+        problem=problem,
+    )
 
 
 def certificate_roles(settings: Settings) -> Mapping[str, frozenset[Role]]:
@@ -224,9 +263,11 @@ def host_authorities(settings: Settings) -> tuple[HostAuthority, ...]:
 
 def _authority_keys(table: HostCaSettings) -> tuple[AuthorityKey, ...]:
     try:
-        return authority_keys(Path(table.file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        problem = "it is not text" if isinstance(error, UnicodeDecodeError) else error
+        return authority_keys(read_given(table.file, most=LARGEST).data.decode("utf-8"))
+    except (FileUnusable, ValueError) as error:
+        problem = f"it {error}" if isinstance(error, FileUnusable) else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            problem = "it is not text"
         raise ConfigurationError(
             field=f"host_ca {table.name!r}: file",
             value=table.file,

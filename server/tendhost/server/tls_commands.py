@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from tendhost.server.certificates import (
     CA,
     SERVER,
+    CertificateInfo,
     CertificateProblem,
-    expiry_of,
     info_of,
     issue_client,
     issue_server,
     make_authority,
+    read_authorities,
+    read_pair,
     require_names,
 )
 from tendhost.server.clock import SystemClock
@@ -35,7 +39,7 @@ def _tls_init(settings: Settings, names: Sequence[str]) -> TlsAnswer:
     if not (folder / CA).exists():
         make_authority(folder, now=now)
     issue_server(folder, names, now=now)
-    until = f"{expiry_of(folder / SERVER):%Y-%m-%d}"
+    until = f"{info_of(folder / SERVER).not_after:%Y-%m-%d}"
     return TlsAnswer(
         text=f"wrote {folder / SERVER} for {', '.join(names)}, which expires at {until}; clients need {folder / CA}:"
         f" tendhost login --server {names[0]}:PORT --ca {CA}"
@@ -68,15 +72,35 @@ def _tls_show(settings: Settings, names: Sequence[str]) -> TlsAnswer:
         raise CertificateProblem(
             settings.state_dir / TLS_FOLDER, "no certificate; make one: tendhostd tls init NAME"
         )
-    now, lines, expired = SystemClock().now(), [], False
+    now, lines, problems = SystemClock().now(), [], []
     for path in filter(None, (files.certificate, files.client_ca)):
-        found, expires_at = info_of(path), expiry_of(path)
-        over = expires_at <= now
-        expired = expired or over
-        when = "HAS EXPIRED" if over else f"expires in {(expires_at - now).days} days"
-        names_shown = ", ".join(found.names) or found.subject
-        lines.append(f"{path}: {names_shown}, from {found.issuer}, {when} ({expires_at:%Y-%m-%d})")
-    return TlsAnswer(text="\n".join(lines), exit_status=1 if expired else 0)
+        found = info_of(path)
+        line, usable = _validity(found, now)
+        lines.append(line)
+        if not usable:
+            problems.append(path)
+    checks: list[Callable[[], object]] = [lambda: read_pair(files.certificate, files.key)]
+    if files.client_ca is not None:
+        checks.append(partial(read_authorities, files.client_ca))
+    for check in checks:
+        try:
+            check()
+        except CertificateProblem as error:
+            lines.append(f"{error.path} CANNOT BE USED: {error.problem}")
+            problems.append(error.path)
+    return TlsAnswer(text="\n".join(lines), exit_status=1 if problems else 0)
+
+
+def _validity(found: CertificateInfo, now: datetime) -> tuple[str, bool]:
+    """The line about a certificate, and whether it is valid now."""
+    when = f"expires in {(found.not_after - now).days} days"
+    if found.not_after <= now:
+        when = "HAS EXPIRED"
+    elif now < found.not_before:
+        when = f"IS NOT VALID BEFORE {found.not_before:%Y-%m-%d %H:%M} UTC"
+    shown = ", ".join(found.names) or found.subject
+    line = f"{found.path}: {shown}, from {found.issuer}, {when} ({found.not_after:%Y-%m-%d})"
+    return line, found.not_before <= now < found.not_after
 
 
 TLS_COMMANDS: Mapping[str, Callable[[Settings, Sequence[str]], TlsAnswer]] = {

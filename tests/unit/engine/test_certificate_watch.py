@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def world(tmp_path: Path):
         yield world
 
 
-def server(expires_at, **how: str) -> CertificateExpiry:
+def server(expires_at, **how: Any) -> CertificateExpiry:
     return CertificateExpiry(
         use=CertificateUse.SERVER, file="/etc/server.pem", expires_at=expires_at, **how
     )
@@ -69,15 +70,40 @@ async def test_expiry__is_told_once_across_restarts(world: World, caplog):
         "expires in 7 days,",
         "has expired, at 2026-04-01",
     ]
-    assert "a certificate expires or cannot be read" in caplog.text
+    assert "a certificate expires or cannot be used" in caplog.text
 
 
 async def test_certificate_that_cannot_be_read__is_shown_and_logged(world: World, caplog):
     found = server(None, problem="it cannot be read (Permission denied)")
     await looked(world, found)
     assert await told(world) == []
-    assert "a certificate expires or cannot be read" in caplog.text
+    assert "a certificate expires or cannot be used" in caplog.text
     assert any("Permission denied" in str(vars(record)) for record in caplog.records)
+
+
+async def test_certificate_that_is_not_valid_yet__is_shown_and_logged_until_it_is(
+    world: World, caplog
+):
+    found = server(START + 100 * DAY, valid_from=START + timedelta(hours=2))
+    async with world.running(read_expiries=lambda: [found]) as engine:
+
+        async def shown(problem: bool) -> None:
+            async def reached() -> bool:
+                seen = engine.certificates.expiries
+                return bool(seen) and bool(seen[0].problem) is problem
+
+            await world.until(reached)
+
+        await shown(problem=True)
+        (seen,) = engine.certificates.expiries
+        assert (
+            "not valid before 2026-03-01 14:00 UTC, and the clock of the server says"
+            in seen.problem
+        )
+        assert any("not valid before" in str(vars(record)) for record in caplog.records)
+        world.clock.advance(timedelta(hours=3))
+        await shown(problem=False)
+    assert await told(world) == []
 
 
 async def test_event__leads_to_a_notice(world: World):

@@ -268,7 +268,7 @@ def test_export__with_a_record_without_a_hash_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"x", "it holds no private key"), (None, "the key cannot be used")],
+    [(b"x", "it holds no private key"), (None, "cannot be read: it is a folder")],
 )
 def test_key__that_cannot_be_used_is_told(tendhostd, state: Path, content: bytes | None, said: str):
     if content is None:

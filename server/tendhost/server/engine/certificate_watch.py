@@ -53,8 +53,9 @@ class CertificateWatch:
 
     async def _look(self) -> None:
         assert self._read is not None, "there are certificates to look at"
-        self.expiries = await self._threads.run(self._read)
+        found = await self._threads.run(self._read)
         now = self._clock.now()
+        self.expiries = tuple(expiry.judged(now) for expiry in found)
         self._log(now_problems={self._line(expiry) for expiry in self.expiries} - {""})
         former = await self._store.told_expiries() or ToldExpiries()
         due, told = former.due(self.expiries, now)
@@ -85,5 +86,5 @@ class CertificateWatch:
 
     def _log(self, *, now_problems: set[str]) -> None:
         for line in sorted(now_problems - self._logged):
-            logger.warning("a certificate expires or cannot be read", extra={"certificate": line})
+            logger.warning("a certificate expires or cannot be used", extra={"certificate": line})
         self._logged = frozenset(now_problems)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from tendhost.server.given_files import FileUnusable, read_given
 from tendhost.server.outbound.http_exchange import HttpExchange, HttpFailed
 from tendhost.server.threads import DaemonThreads
 
@@ -52,11 +53,9 @@ class KeySetFile:
     def read_now(self) -> bytes:
         """The same, for before anything is served."""
         try:
-            with self._path.open("rb") as file:
-                raw = file.read(LARGEST + 1)
-        except OSError as error:
-            raise KeySetUnread(error.strerror or type(error).__name__) from error
-        return _bounded(raw)
+            return read_given(self._path, most=LARGEST).data
+        except FileUnusable as error:
+            raise KeySetUnread(f"it {error}") from error
 
 
 class KeySetUrl:

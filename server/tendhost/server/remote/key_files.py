@@ -1,13 +1,11 @@
 """Reads private keys from files: in threads of their own, within a time limit, only from regular files.
 
-The path is whatever somebody wrote into a host's configuration. Opening a FIFO, or a file on a mount whose
-server is gone, never returns, and on the event loop it would stop everything.
+The path is whatever somebody wrote into a host's configuration. Opening a file on a mount whose server is gone never
+returns, and on the event loop it would stop everything.
 """
 
 import asyncio
 import os
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import asyncssh
 
+from tendhost.server.given_files import FileMissing, FileUnusable, FileVersion, read_given
 from tendhost.server.remote.key_formats import KeyFileUnusable, parsed_certificate, parsed_key
 from tendhost.server.threads import DaemonThreads
 
@@ -23,9 +22,7 @@ LARGEST = 64 * 1024
 THREADS = 16
 """So many files are read at once. Each path has at most one, so a dead mount takes one for each key on it."""
 
-Version = tuple[int, int, int, int]
-"""Of a file: when it was changed, its size, which one it is, and its mode and owner."""
-_NO_FILE: Version = (0, 0, 0, 0)
+_NO_FILE: FileVersion = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +37,7 @@ class LoginKey:
     """Why there is a file for the certificate, and no certificate to log in with; empty: nothing is wrong."""
 
 
-_Known = tuple[tuple[Version, Version], LoginKey]
+_Known = tuple[tuple[FileVersion, FileVersion], LoginKey]
 
 
 class KeyFiles:
@@ -151,59 +148,13 @@ def _is_there(path: str) -> bool:
         return False
 
 
-def _contents(path: str, name: str, *, secret: bool) -> tuple[Version, bytes]:
+def _contents(path: str, name: str, *, secret: bool) -> tuple[FileVersion, bytes]:
     """The bytes of a file and its version. Raises KeyFileUnusable, also for a secret that others can read."""
     try:
-        # Without O_NONBLOCK the open of a FIFO waits for somebody who writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            return _from(descriptor, path, name, secret=secret)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        problem = f"{name} cannot be read: {error.strerror or error}; expected a file on the server"
-        raise KeyFileUnusable(problem) from error
-    except ValueError as error:  # a NUL in the path
-        raise KeyFileUnusable(f"{name} cannot be read: {error}") from error
-
-
-def _from(descriptor: int, path: str, name: str, *, secret: bool) -> tuple[Version, bytes]:
-    seen = os.fstat(descriptor)
-    if stat.S_ISDIR(seen.st_mode):
-        raise KeyFileUnusable(f"{name} cannot be read: Is a directory; expected a file")
-    if not stat.S_ISREG(seen.st_mode):
-        raise KeyFileUnusable(f"{name} cannot be read: it is {_kind(seen.st_mode)}, not a file")
-    if seen.st_size > LARGEST:
-        raise KeyFileUnusable(f"{name} is not a private key: it has more than {LARGEST} bytes")
-    if secret and _is_exposed(seen):
-        mode = stat.S_IMODE(seen.st_mode)
-        raise KeyFileUnusable(
-            f"{name} can be read by others (mode {mode:04o}); expected a file that only its owner can read:"
-            f" chmod 600 {path}"
-        )
-    version = (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_ctime_ns)
-    with open(descriptor, "rb", closefd=False) as file:
-        return version, file.read(LARGEST + 1)  # it may have grown
-
-
-def _is_exposed(seen: os.stat_result) -> bool:
-    """Whether others can read a file, or write to it.
-
-    ssh(1) allows nobody but the owner if that is the user who runs it, and does not ask otherwise. A group that gives
-    the server access to somebody else's file is allowed here, too (credentials of systemd look like that, for the mask
-    of their access control list stands in the place of the group); the rest of the world never is.
-    """
-    others = 0o077 if seen.st_uid == os.geteuid() else 0o007
-    return bool(seen.st_mode & others)
-
-
-_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
-
-def _kind(mode: int) -> str:
-    return next((words for test, words in _KINDS if test(mode)), "something else")
+        found = read_given(path, most=LARGEST)
+    except FileUnusable as error:
+        where = "; expected a file on the server" if isinstance(error, FileMissing) else ""
+        raise KeyFileUnusable(f"{name} {error}{where}") from error
+    if secret and found.exposure:
+        raise KeyFileUnusable(f"{name} is not secret: {found.exposure}")
+    return found.version, found.data

@@ -9,20 +9,23 @@ from pathlib import Path
 
 import grpc
 
+from tendhost.server.clock import Clock
 from tendhost.server.domain.access.listen import Listener, Security
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.rpc.tls import TlsFiles
 
 
-def bind(server: grpc.aio.Server, listeners: Sequence[Listener], tls: TlsFiles | None) -> list[str]:
+def bind(
+    server: grpc.aio.Server, listeners: Sequence[Listener], tls: TlsFiles | None, *, clock: Clock
+) -> list[str]:
     """Bind `server` to every address; gives them with the ports that were really taken.
 
     Raises ConfigurationError where an address cannot be had, or certificates cannot be used.
     """
-    return [_bound(server, listener, tls) for listener in listeners]
+    return [_bound(server, listener, tls, clock) for listener in listeners]
 
 
-def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None) -> str:
+def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None, clock: Clock) -> str:
     try:
         if listener.security is Security.SOCKET:
             return _bound_socket(server, listener)
@@ -34,9 +37,9 @@ def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None) ->
                 raise ConfigurationError(
                     field="listen", value=listener.address, expected="TLS, which is not configured"
                 )
-            port = server.add_secure_port(
-                listener.address, tls.credentials(clients=listener.security is Security.MUTUAL_TLS)
-            )
+            clients = listener.security is Security.MUTUAL_TLS
+            credentials = tls.credentials(clients=clients, clock=clock)
+            port = server.add_secure_port(listener.address, credentials)
     except RuntimeError:
         port = 0
     if port == 0:

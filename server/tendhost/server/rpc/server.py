@@ -155,7 +155,7 @@ async def serving(
     readiness = HealthServicer(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
     add_reflection(server, (*SERVICES, health.SERVICE_NAME))
-    bound = bind(server, listeners, tls)
+    bound = bind(server, listeners, tls, clock=clock)
     # The first validation compiles the rules, which takes milliseconds: not at a user's cost.
     validate(host_service_pb2.ListHostsRequest())
     following = asyncio.create_task(feed.run())

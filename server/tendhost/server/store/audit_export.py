@@ -5,10 +5,11 @@ import binascii
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,17 @@ from tendhost.server.domain.access.audit import (
     removed_early,
     verified,
 )
+from tendhost.server.given_files import FileUnusable, lines_of, read_given
 from tendhost.server.store import audit_chain, sql
 from tendhost.server.store.database import of_newer_version, open_for_reading
 from tendhost.server.store.migrations import SCHEMA
 
 KEY = "audit.key"
 """The file in the state folder with the key that signs exports: PKCS #8 in PEM, without a passphrase."""
+LARGEST_KEY = 65536
+"""Bytes of that file; an Ed25519 key has 119."""
+LONGEST_LINE = 1 << 20
+"""Bytes of a record in a file; a record of a call has at most a few KiB."""
 SIGNED = b"tendhost audit head 1\n"
 """Before what is signed, so that no other signature is one of a head."""
 
@@ -100,17 +106,23 @@ def verify_export(file: Path, *, expected_key: str = "") -> Verified:
 
     `file` may be that of an audit sink, too, which has records alone.
     """
+    entries: list[AuditEntry] = []
     try:
-        lines = [json.loads(line) for line in file.read_text(encoding="ascii").splitlines()]
-        if lines and "former" in lines[0]:
-            return _verified_records(file, lines, signed=bool(expected_key))
-        first, *records, last = lines
+        lines = _documents_in(file)
+        first = last = next(lines)
+        if "former" in first:
+            return _verified_records(file, chain([first], lines), signed=bool(expected_key))
+        for line in lines:
+            if last is not first:
+                entries.append(_entry(last))
+            last = line
         start, head = Head(**first["start"]), Head(**last["head"])
         signature = base64.b64decode(last["signature"], validate=True)
         by = Ed25519PublicKey.from_public_bytes(base64.b64decode(last["public_key"], validate=True))
-        entries = [_entry(record) for record in records]
-    except OSError as error:
-        raise AuditFailed(f"{file}: it cannot be read ({error.strerror})") from error
+    except FileUnusable as error:
+        raise AuditFailed(f"{file} {error}") from error
+    except StopIteration:
+        raise AuditFailed(f"{file}: it is no whole export of an audit log (it is empty)") from None
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise AuditFailed(f"{file}: it is no whole export of an audit log ({error})") from error
     if expected_key and last["public_key"] != expected_key:
@@ -129,18 +141,23 @@ def verify_export(file: Path, *, expected_key: str = "") -> Verified:
     return Verified(start=start, head=head, public_key=last["public_key"], entries=entries)
 
 
-def _verified_records(file: Path, documents: list[dict[str, Any]], *, signed: bool) -> Verified:
+def _documents_in(file: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file, one a line. Raises FileUnusable and ValueError."""
+    for line in lines_of(file, most=LONGEST_LINE):
+        yield json.loads(line.decode("ascii"))
+
+
+def _verified_records(file: Path, found: Iterable[dict[str, Any]], *, signed: bool) -> Verified:
     """Check the chain in a file of a sink; a record that was sent again, just as it was, counts once."""
     if signed:
         raise AuditFailed(f"{file}: it is the file of an audit sink, and has no signature")
-    seen: dict[int, dict[str, Any]] = {}
-    entries = []
-    for document in documents:
-        if seen.setdefault(document["number"], document) is document:
-            entries.append(_entry(document))
-        elif seen[document["number"]] != document:
+    seen: dict[int, tuple[AuditEntry, str]] = {}
+    for document in found:
+        record = _entry(document), document["former"]
+        if seen.setdefault(document["number"], record) != record:
             raise AuditFailed(f"{file}: record {document['number']} is in it twice, and differs")
-    start = Head(number=entries[0].number - 1, hash=documents[0]["former"])
+    entries = [entry for entry, _ in seen.values()]
+    start = Head(number=entries[0].number - 1, hash=next(iter(seen.values()))[1])
     try:
         return Verified(start=start, head=verified(entries, start), entries=entries)
     except ChainBroken as error:
@@ -227,9 +244,12 @@ def _signer(path: Path) -> Ed25519PrivateKey:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(made)
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        pem = read_given(path, most=LARGEST_KEY).data
+        key = serialization.load_pem_private_key(pem, password=None)
     except OSError as error:
-        raise AuditFailed(f"{path}: the key cannot be used ({error.strerror})") from error
+        raise AuditFailed(f"{path}: the key cannot be written ({error.strerror})") from error
+    except FileUnusable as error:
+        raise AuditFailed(f"{path} {error}") from error
     except (ValueError, TypeError) as error:
         raise AuditFailed(f"{path}: it holds no private key without a passphrase") from error
     if not isinstance(key, Ed25519PrivateKey):

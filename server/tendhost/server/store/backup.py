@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tendhost.server.given_files import FileUnusable, require_regular
 from tendhost.server.store import sql
 from tendhost.server.store.apply_change import RESTORED
 from tendhost.server.store.database import (
@@ -72,8 +73,10 @@ def restore(file: Path, database: Path, *, now: datetime) -> Restoration:
     Raises CopyFailed, StoreUnavailable (a server has the database) and ConfigurationError (the folder
     cannot be used).
     """
-    if not file.exists():
-        raise CopyFailed(f"{file}: there is no such file")
+    try:
+        require_regular(file)  # SQLite would wait for somebody who writes to a FIFO
+    except FileUnusable as error:
+        raise CopyFailed(f"{file} {error}") from error
     if file.resolve() in _files_of(database.resolve()):
         raise CopyFailed(f"{file} belongs to the database itself")
     lock = take_lock(database)

@@ -115,8 +115,10 @@ async def test_key__that_others_can_read_is_refused_with_its_mode(
     keygen("-t", "ed25519", "-N", "", "-f", key)
     key.chmod(mode)
     problem = await ring(tmp_path).problem(str(key))
-    assert f"{key} can be read by others (mode {mode:04o}); expected" in problem
-    assert f"chmod 600 {key}" in problem
+    assert (
+        f"{key} is not secret: others may read it (mode {mode:04o}); run: chmod 600 {key}"
+        in problem
+    )
     for fine in (0o600, 0o400, 0o700):
         key.chmod(fine)
         assert await ring(tmp_path).problem(str(key)) == ""
@@ -128,7 +130,7 @@ async def test_passphrase__that_others_can_read_is_refused(tmp_path: Path) -> No
     with_passphrase(tmp_path, key, PASSPHRASE)
     (tmp_path / "id.passphrase").chmod(0o644)
     assert "the passphrase" in (problem := await ring(tmp_path).problem(str(key)))
-    assert "can be read by others (mode 0644)" in problem
+    assert "is not secret: others may read it (mode 0644)" in problem
 
 
 OTHERS = {

@@ -134,7 +134,9 @@ async def test_key_file_that_cannot_be_read_is_named_with_the_reason(
 ) -> None:
     with pytest.raises(KeyUnusable, match="No such file"):
         await connector.connect(replace(target, ssh_key=str(tmp_path / "nowhere")))
-    with pytest.raises(KeyUnusable, match="Is a directory"):
+    with pytest.raises(
+        KeyUnusable, match="cannot be read: it is a folder, expected a regular file"
+    ):
         await connector.connect(replace(target, ssh_key=str(tmp_path)))
 
 
@@ -142,7 +144,9 @@ async def test_key_file__that_is_a_fifo_is_refused_and_nobody_waits_for_it(
     connector: SshConnector, target: Target, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "key")
-    with pytest.raises(KeyUnusable, match=r"key cannot be read: it is a FIFO, not a file"):
+    with pytest.raises(
+        KeyUnusable, match=r"key cannot be read: it is a pipe, expected a regular file"
+    ):
         await connector.connect(replace(target, ssh_key=str(tmp_path / "key")))
 
 
@@ -169,6 +173,9 @@ async def test_key_file__on_a_dead_mount_costs_its_hosts_the_time_limit_and_the_
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    dead = tmp_path / "dead" / "key"
+    dead.parent.mkdir()
+    dead.touch()
     back, opened, real = threading.Event(), [], os.open
 
     def hanging(path: str, *arguments: Any, **options: Any) -> int:
@@ -187,7 +194,6 @@ async def test_key_file__on_a_dead_mount_costs_its_hosts_the_time_limit_and_the_
         except KeyUnusable as error:
             return str(error)
 
-    dead = tmp_path / "dead" / "key"
     try:
         said = await asyncio.gather(*(asked(dead) for _ in range(3 * key_files.THREADS)))
         assert all("cannot be read: it was not there within 0.2 s" in words for words in said)

@@ -61,8 +61,8 @@ def info(context: typer.Context) -> None:
 def _certificate(certificate: ServerCertificate) -> str:
     whose = {CertificateUse.CLIENT_CA: "CA of client certificates"}
     name = f"{whose.get(certificate.use, 'certificate')} {certificate.file}"
-    if certificate.expires_at is None:
-        return f"{name} cannot be read: {certificate.problem}"
+    if certificate.problem or certificate.expires_at is None:
+        return f"{name}: {certificate.problem}"
     left = certificate.expires_at - datetime.now(UTC)
     when = f"expires in {left.days} days" if left > timedelta() else "HAS EXPIRED"
     return f"{name} {when} ({certificate.expires_at:%Y-%m-%d})"

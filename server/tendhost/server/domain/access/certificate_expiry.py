@@ -1,7 +1,7 @@
 """Certificates of the server that expire: when people are told, and that each time is told once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -26,8 +26,15 @@ class CertificateExpiry:
     file: str
     expires_at: datetime | None = None
     """None: it cannot be read."""
+    valid_from: datetime | None = None
     problem: str = ""
-    """Why it cannot be read; empty: it can."""
+    """Why it cannot be read, or is not valid yet; empty: neither."""
+
+    def judged(self, now: datetime) -> "CertificateExpiry":
+        """With the problem that it is not valid yet, if that is so."""
+        if self.valid_from is None or self.valid_from <= now:
+            return self
+        return replace(self, problem=not_valid_yet(self.valid_from, now))
 
     def message(self, now: datetime) -> str:
         """For people: when it expires, and what to do. Only where that is known."""
@@ -41,6 +48,14 @@ class CertificateExpiry:
             f"the certificate of {whose} {when}, at {self.expires_at:%Y-%m-%d %H:%M} UTC: {self.file};"
             f" {_REMEDY[self.use]}"
         )
+
+
+def not_valid_yet(valid_from: datetime, now: datetime) -> str:
+    """Why clients refuse a certificate that becomes valid later, as text."""
+    return (
+        f"it is not valid before {valid_from:%Y-%m-%d %H:%M} UTC, and the clock of the server says"
+        f" {now:%Y-%m-%d %H:%M} UTC; set the clock, or replace the certificate"
+    )
 
 
 _REMEDY = {
