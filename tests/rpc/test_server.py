@@ -42,6 +42,21 @@ async def heard(api: Api) -> None:
         await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
 
 
+async def test_methods__are_found_by_the_path_of_a_call_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    def registered(*_: object) -> None:
+        pytest.fail("grpc.aio serves each registered method in a turn of its own")
+
+    monkeypatch.setattr(grpc.aio.Server, "add_registered_method_handlers", registered)
+    async with (
+        world.running() as engine,
+        serving(engine) as address,
+        client(world, address) as api,
+    ):
+        await heard(api)
+
+
 # --- clients that go ------------------------------------------------------------------------------
 
 

@@ -1,14 +1,16 @@
 """What metered work costs, and that it is otherwise what it was; and how many callers are remembered."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tendhost.server.domain.access.call_limits import CallLimits, Rate
 from tendhost.server.domain.access.principal import CredentialKind, Principal
+from tendhost.server.domain.request_errors import TooManyStreams
 from tendhost.server.rpc import call_limiting
-from tendhost.server.rpc.call_limiting import MOST_ACCOUNTS, CallLimiter, Metered
+from tendhost.server.rpc.call_limiting import MOST_ACCOUNTS, Account, CallLimiter, Metered
 from tests.unit.engine.fake_clock import FakeClock
 
 
@@ -124,3 +126,24 @@ async def test_callers__are_forgotten_when_they_have_asked_for_nothing_lately():
             clock.advance(call_limiting.REFUSAL_PAUSE * 20)
         assert limiter.account(caller(MOST_ACCOUNTS + 1)) is busy
     assert len(limiter._accounts) <= MOST_ACCOUNTS + 1
+
+
+async def test_streams__that_are_too_many_are_refused_one_after_the_other(monkeypatch):
+    pause = timedelta(seconds=1)
+    monkeypatch.setattr(call_limiting, "REFUSAL_PAUSE", pause)
+    clock = FakeClock()
+    account = Account("ci", CallLimits(streams=1), clock=clock)
+
+    async def refused() -> None:
+        with pytest.raises(TooManyStreams):
+            async with account.stream():
+                pass
+
+    async with account.stream():
+        calls = [asyncio.ensure_future(refused()) for _ in range(3)]
+        for number in range(3):
+            for _ in range(10):  # so many turns and more it takes until each waits
+                await asyncio.sleep(0)
+            assert sum(call.done() for call in calls) == number
+            clock.advance(pause)
+        await asyncio.gather(*calls)

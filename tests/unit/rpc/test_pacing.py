@@ -11,7 +11,7 @@ from tendhost.server.domain.access.roles import Role
 from tendhost.server.rpc import call_limiting
 from tendhost.server.rpc.call_limiting import Account, CallLimiter
 from tendhost.server.rpc.pacing import AT_A_TIME, pause
-from tendhost.server.rpc.paging import LARGEST_PAGE, PAGE_BYTES, fill
+from tendhost.server.rpc.paging import LARGEST_PAGE, PAGE_BYTES, fill, token
 from tendhost.v1 import host_pb2, host_service_pb2
 from tests.unit.engine.fake_clock import FakeClock
 
@@ -39,11 +39,11 @@ async def turns(work: asyncio.Task[object]) -> int:
 
 
 async def test_page__is_made_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = asyncio.ensure_future(fill(REQUEST, range(MANY), message, str, more=True))
+    hosts: list[host_pb2.Host] = []
+    work = asyncio.ensure_future(fill(hosts, REQUEST, range(MANY), message, str, more=True))
     assert await turns(work) >= MANY / AT_A_TIME
-    messages, following = await work
-    assert [each.config.name for each in messages] == [f"host-{row}" for row in range(MANY)]
-    assert following
+    assert [each.config.name for each in hosts] == [f"host-{row}" for row in range(MANY)]
+    assert await work
 
 
 async def test_page__of_large_rows_makes_no_more_of_them_than_it_holds() -> None:
@@ -53,8 +53,10 @@ async def test_page__of_large_rows_makes_no_more_of_them_than_it_holds() -> None
         made.append(row)
         return host_pb2.Host(config=host_pb2.HostConfig(name="x" * (PAGE_BYTES // 3)))
 
-    messages, _ = await fill(REQUEST, range(MANY), large, str, more=False)
-    assert (len(messages), len(made)) == (2, 3)
+    hosts: list[host_pb2.Host] = []
+    following = await fill(hosts, REQUEST, range(MANY), large, str, more=False)
+    assert (len(hosts), len(made)) == (2, 3)
+    assert following == token(REQUEST, "1")
 
 
 class Work:

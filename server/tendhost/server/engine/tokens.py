@@ -12,7 +12,14 @@ from typing import Protocol
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.roles import Role
 from tendhost.server.domain.access.scope import Scope
-from tendhost.server.domain.access.tokens import Token, TokenMalformed, digest_of, id_of, mint
+from tendhost.server.domain.access.tokens import (
+    Token,
+    TokenMalformed,
+    digest_of,
+    id_of,
+    id_part,
+    mint,
+)
 from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.request_errors import (
     CredentialInvalid,
@@ -99,14 +106,10 @@ class Tokens:
 
     def recognised(self, text: str) -> Token:
         """The token that `text` is. Raises CredentialInvalid: it is none, is deleted, or has expired."""
-        now = self._clock.now()
-        try:
-            token = self._tokens.get(id_of(text))
-        except TokenMalformed as error:
-            raise CredentialInvalid(credential=CREDENTIAL, problem=str(error)) from None
+        token = self._tokens.get(id_part(text))
         if token is None or not token.matches(text):
-            problem = "this server has no such token: it was deleted, or is another server's"
-            raise CredentialInvalid(credential=CREDENTIAL, problem=problem)
+            raise _not_known(text)
+        now = self._clock.now()
         _refuse_expired(token, now)
         former = self._used.get(token.id, token.last_used_at)
         if former is None or abs(now - former) >= _USED_APART:
@@ -239,6 +242,15 @@ class Tokens:
         self._end_work()
         logger.info("a token was deleted", extra={"token": id, "by": call.principal})
         return token
+
+
+def _not_known(text: str) -> CredentialInvalid:
+    try:
+        id_of(text)
+    except TokenMalformed as error:
+        return CredentialInvalid(credential=CREDENTIAL, problem=str(error))
+    problem = "this server has no such token: it was deleted, or is another server's"
+    return CredentialInvalid(credential=CREDENTIAL, problem=problem)
 
 
 def _refuse_expired(token: Token, now: datetime) -> None:

@@ -33,7 +33,9 @@ _WITH_HOSTS = frozenset(
     for method in ("GetLoginFiles", "ReconfigureHost", "RegisterHost", "RunOsquery", "TestHost")
 )
 """Methods whose calls connect to a host: they count as mutations."""
-_WAITING = _WITH_HOSTS | {"/tendhost.v1.OperationService/WaitOperation"}
+WAITING_FOR_WORK = frozenset({"/tendhost.v1.OperationService/WaitOperation"})
+"""Methods whose calls wait for an operation, and change nothing."""
+_WAITING = _WITH_HOSTS | WAITING_FOR_WORK
 """Methods whose calls mostly wait, for a host or for an operation."""
 _REFUSED = ""
 """The method of calls that are refused, whatever they are of."""
@@ -118,11 +120,12 @@ class Account:
         self._open += 1
         try:
             await self._begin()
+            if self._streams >= self._limits.streams:
+                await self._refusal_turn()
+                raise TooManyStreams(principal=self._name, limit=self._limits.streams)
+            self._streams += 1
         finally:
             self._open -= 1
-        if self._streams >= self._limits.streams:
-            raise TooManyStreams(principal=self._name, limit=self._limits.streams)
-        self._streams += 1
         try:
             yield
         finally:
@@ -147,9 +150,12 @@ class Account:
             await self._refuse("calls a second", self._limits.calls.per_second)
 
     async def _refuse(self, what: str, limit: int) -> NoReturn:
+        await self._refusal_turn()
+        raise TooManyCalls(principal=self._name, what=what, limit=limit)
+
+    async def _refusal_turn(self) -> None:
         async with self._refusing:
             await self._clock.sleep(REFUSAL_PAUSE)
-        raise TooManyCalls(principal=self._name, what=what, limit=limit)
 
     def _charge(self, nanoseconds: int) -> None:
         self._calls.allowance.spend(self._clock.elapsed(), nanoseconds)

@@ -27,7 +27,7 @@ from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.rpc.aborting import abort
 from tendhost.server.rpc.auditing import ON_HOSTS, CallAudit
 from tendhost.server.rpc.authentication import Authenticator
-from tendhost.server.rpc.call_limiting import Account, CallLimiter
+from tendhost.server.rpc.call_limiting import WAITING_FOR_WORK, Account, CallLimiter
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.scoping import Scopes
 from tendhost.server.rpc.streams.stream_writer import Stream
@@ -269,10 +269,13 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
                 return outcome
 
             return await self._mutated(recorded)
-        if method not in ON_HOSTS:
+        if method in WAITING_FOR_WORK:
             async with self._authenticator.while_valid(principal):
                 await self._accept(method, request, principal)
                 return await work()
+        if method not in ON_HOSTS:
+            await self._accept(method, request, principal)
+            return await work()
         _accepted(method, request, principal)
         await self._audit.started(method, request, principal)
         try:

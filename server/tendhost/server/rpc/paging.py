@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -23,6 +23,15 @@ _FRAME = 8
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
+M_contra = TypeVar("M_contra", bound=Message, contravariant=True)
+
+
+class Appendable(Protocol[M_contra]):
+    """A repeated field."""
+
+    def append(self, value: M_contra, /) -> None:
+        """Put a message at its end."""
+        ...
 
 
 def page_size(asked: int) -> int:
@@ -50,24 +59,34 @@ def position(request: Message, page_token: str) -> str:
 
 
 async def fill(
+    field: Appendable[M],
     request: Message,
     rows: Sequence[T | Unreadable],
     tell: Callable[[T | Unreadable], M],
     position_of: Callable[[T], str],
     *,
     more: bool,
-) -> tuple[list[M], str]:
-    """The messages of as many of `rows` as PAGE_BYTES hold, at least one, and the token of what follows.
+) -> str:
+    """Put the messages of as many of `rows` as PAGE_BYTES hold, at least one, into a repeated field of a response.
 
-    `position_of` is the position of a row in its list; `more` says whether anything follows the last of `rows`.
+    The token of what follows. `position_of` is the position of a row in its list; `more` says whether anything follows
+    the last of `rows`.
     """
-    messages = first_part(await told(rows, tell))
-    if not messages or (len(messages) == len(rows) and not more):
-        return messages, ""
-    last = rows[len(messages) - 1]
-    return messages, token(
-        request, last.position if isinstance(last, Unreadable) else position_of(last)
-    )
+    # One after the other: to put a whole page into its response takes as long as some calls of others.
+    size = 0
+    for number, row in enumerate(rows):
+        message = tell(row)
+        size += message.ByteSize() + _FRAME
+        if number and size > PAGE_BYTES:
+            return _following(request, rows[number - 1], position_of)
+        field.append(message)
+        if number % AT_A_TIME == AT_A_TIME - 1:
+            await pause()
+    return _following(request, rows[-1], position_of) if rows and more else ""
+
+
+def _following(request: Message, last: T | Unreadable, position_of: Callable[[T], str]) -> str:
+    return token(request, last.position if isinstance(last, Unreadable) else position_of(last))
 
 
 async def told(rows: Sequence[T], tell: Callable[[T], M]) -> Sequence[M]:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -133,27 +134,30 @@ async def serving(
         UnreadCalls(clock=clock),
     )
     server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
-    host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine, scopes), server)
+    services = cast(
+        grpc.aio.Server, _WithoutMethods(server)
+    )  # which is what generated code asks for
+    host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine, scopes), services)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
-        OperationServicer(engine, feed, scopes), server
+        OperationServicer(engine, feed, scopes), services
     )
     rollout_service_pb2_grpc.add_RolloutServiceServicer_to_server(
-        RolloutServicer(engine, feed, scopes), server
+        RolloutServicer(engine, feed, scopes), services
     )
     schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(
-        ScheduleServicer(engine, scopes), server
+        ScheduleServicer(engine, scopes), services
     )
     selection_service_pb2_grpc.add_SelectionServiceServicer_to_server(
-        SelectionServicer(engine), server
+        SelectionServicer(engine), services
     )
-    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(engine), server)
-    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
-    access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(engine), server)
+    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(engine), services)
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), services)
+    access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessServicer(engine), services)
     system_service_pb2_grpc.add_SystemServiceServicer_to_server(
-        SystemServicer(engine, open_access=open_access), server
+        SystemServicer(engine, open_access=open_access), services
     )
     readiness = HealthServicer(SERVICES)
-    health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
+    health_pb2_grpc.add_HealthServicer_to_server(readiness, services)
     add_reflection(server, (*SERVICES, health.SERVICE_NAME))
     bound = bind(server, listeners, tls, clock=clock)
     # The first validation compiles the rules, which takes milliseconds: not at a user's cost.
@@ -173,3 +177,22 @@ async def serving(
         await interceptor.close()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+class _WithoutMethods:
+    """Where generated code adds its services, to be found by the path of a call alone.
+
+    Generated code also registers each method by itself. For every call grpc.aio would then wait anew for each of the
+    methods, and serve them in turn: a call would cost more the more methods there are, and those of the method that
+    is called most would wait while others pass (https://github.com/grpc/grpc/pull/43461).
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        """See grpc.aio.Server."""
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """Register none."""

@@ -17,6 +17,7 @@ ID_LENGTH = 12
 SECRET_LENGTH = 43
 """So many letters and digits hold 256 bits: 62 ** 43 > 2 ** 256."""
 CHECKSUM_LENGTH = 6
+_ID_PART = slice(len(PREFIX) + 1, len(PREFIX) + 1 + ID_LENGTH)
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(
     rf"{PREFIX}_([0-9a-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})_([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})",
@@ -62,6 +63,11 @@ def mint(random: Callable[[int], bytes]) -> tuple[str, str]:
     id = _digits(int.from_bytes(random(16), "big"), ID_LENGTH).lower()
     secret = _digits(int.from_bytes(random(32), "big"), SECRET_LENGTH)
     return id, f"{PREFIX}_{id}_{secret}_{_checksum(id, secret)}"
+
+
+def id_part(text: str) -> str:
+    """What stands where a token has its id, in any text. Whether it is a token at all, its digest shows."""
+    return text[_ID_PART]
 
 
 def id_of(text: str) -> str:

@@ -51,10 +51,16 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
         page = self._tokens.page(
             after=position(request, request.page_token), limit=page_size(request.page_size)
         )
-        tokens, following = await fill(
-            request, page.rows, token_message, lambda token: token.id, more=page.more
+        response = pb.ListTokensResponse()
+        response.next_page_token = await fill(
+            response.tokens,
+            request,
+            page.rows,
+            token_message,
+            lambda token: token.id,
+            more=page.more,
         )
-        return pb.ListTokensResponse(tokens=tokens, next_page_token=following)
+        return response
 
     async def DeleteToken(
         self, request: pb.DeleteTokenRequest, context: Any
@@ -69,10 +75,16 @@ class AccessServicer(access_service_pb2_grpc.AccessServiceServicer):
             before=number(position(request, request.page_token), default=0),
             limit=page_size(request.page_size),
         )
-        records, following = await fill(
-            request, page.rows, audit_message, lambda entry: str(entry.number), more=page.more
+        response = pb.ListAuditRecordsResponse()
+        response.next_page_token = await fill(
+            response.records,
+            request,
+            page.rows,
+            audit_message,
+            lambda entry: str(entry.number),
+            more=page.more,
         )
-        return pb.ListAuditRecordsResponse(records=records, next_page_token=following)
+        return response
 
 
 def _without_text(new: NewToken) -> pb.CreateTokenResponse:

@@ -90,10 +90,11 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             limit=page_size(request.page_size),
         )
         rows = [await self._scopes.shown(host, caller().scope) for host in page.rows]
-        hosts, following = await fill(
-            request, rows, host_message, lambda host: host.name, more=page.more
+        response = pb.ListHostsResponse()
+        response.next_page_token = await fill(
+            response.hosts, request, rows, host_message, lambda host: host.name, more=page.more
         )
-        return pb.ListHostsResponse(hosts=hosts, next_page_token=following)
+        return response
 
     async def ReconfigureHost(
         self, request: pb.ReconfigureHostRequest, context: Any

@@ -51,10 +51,16 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        operations, following = await fill(
-            request, page.rows, operation_message, lambda operation: operation.id, more=page.more
+        response = pb.ListOperationsResponse()
+        response.next_page_token = await fill(
+            response.operations,
+            request,
+            page.rows,
+            operation_message,
+            lambda operation: operation.id,
+            more=page.more,
         )
-        return pb.ListOperationsResponse(operations=operations, next_page_token=following)
+        return response
 
     async def WaitOperation(
         self, request: pb.WaitOperationRequest, context: Any

@@ -53,16 +53,20 @@ async def list_pending(
         return following[:size], len(following) > size
 
     shown, more = await engine.store.survey_pending(selection, look)
-    entries, rest = await fill(
-        request, shown, entry_message, lambda entry: json.dumps(entry.place), more=more
-    )
-    return pb.ListPendingUpdatesResponse(
-        entries=entries,
-        next_page_token=rest,
+    response = pb.ListPendingUpdatesResponse(
         hosts_unknown=view.hosts_unknown,
         hosts_security_unknown=view.hosts_security_unknown,
         hosts_fixes_unknown=view.hosts_fixes_unknown,
     )
+    response.next_page_token = await fill(
+        response.entries,
+        request,
+        shown,
+        entry_message,
+        lambda entry: json.dumps(entry.place),
+        more=more,
+    )
+    return response
 
 
 def _cursor(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:

@@ -42,14 +42,16 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         after, size = position(request, request.page_token), page_size(request.page_size)
         # The fleet's have no name, and a position is never empty.
         found = [d for d in self._policies.all_group_policies() if f"={d.group}" > after]
-        policies, following = await fill(
+        response = pb.ListPoliciesResponse()
+        response.next_page_token = await fill(
+            response.policies,
             request,
             found[:size],
             group_policy_message,
             lambda known: f"={known.group}",
             more=len(found) > size,
         )
-        return pb.ListPoliciesResponse(policies=policies, next_page_token=following)
+        return response
 
     async def DeletePolicy(
         self, request: pb.DeletePolicyRequest, context: Any

@@ -115,22 +115,21 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             after=number(position(request, request.page_token), default=-1),
             limit=page_size(request.page_size),
         )
-        hosts, following = await fill(
+        response = pb.GetRolloutResponse(rollout=rollout_message(rollout))
+        response.next_page_token = await fill(
+            response.hosts,
             request,
             page.rows,
             member_message,
             lambda member: str(member.position),
             more=page.more,
         )
-        numbers = [row.wave for row in page.rows[: len(hosts)] if isinstance(row, Member)] or [0]
+        shown = page.rows[: len(response.hosts)]
+        numbers = [row.wave for row in shown if isinstance(row, Member)] or [0]
         waves = await self._store.waves(request.id, first=min(numbers), last=max(numbers))
-        return pb.GetRolloutResponse(
-            rollout=rollout_message(rollout),
-            hosts=hosts,
-            next_page_token=following,
-            # A member is at least as large as a wave, so these are no more than the hosts allow.
-            waves=[wave_message(wave) for wave in waves],
-        )
+        # A member is at least as large as a wave, so these are no more than the hosts allow.
+        response.waves.extend(wave_message(wave) for wave in waves)
+        return response
 
     async def _members(
         self, id: str, hidden: frozenset[str], *, after: int, limit: int
@@ -154,10 +153,16 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        rollouts, following = await fill(
-            request, page.rows, rollout_message, lambda rollout: rollout.id, more=page.more
+        response = pb.ListRolloutsResponse()
+        response.next_page_token = await fill(
+            response.rollouts,
+            request,
+            page.rows,
+            rollout_message,
+            lambda rollout: rollout.id,
+            more=page.more,
         )
-        return pb.ListRolloutsResponse(rollouts=rollouts, next_page_token=following)
+        return response
 
     async def _rollouts(
         self, statuses: Sequence[RolloutStatus], *, before: str, limit: int

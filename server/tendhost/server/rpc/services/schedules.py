@@ -65,10 +65,16 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
             else await self._seen(await self._schedules.overview(row))
             for row in page.rows
         ]
-        schedules, following = await fill(
-            request, views, schedule_message, lambda view: view.schedule.name, more=page.more
+        response = pb.ListSchedulesResponse()
+        response.next_page_token = await fill(
+            response.schedules,
+            request,
+            views,
+            schedule_message,
+            lambda view: view.schedule.name,
+            more=page.more,
         )
-        return pb.ListSchedulesResponse(schedules=schedules, next_page_token=following)
+        return response
 
     async def _page(self, *, after: str, limit: int) -> Page[Schedule]:
         """Schedules that the caller sees."""

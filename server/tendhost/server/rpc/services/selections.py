@@ -43,10 +43,16 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
         page = await self._store.selections(
             after=position(request, request.page_token), limit=page_size(request.page_size)
         )
-        selections, following = await fill(
-            request, page.rows, selection_message, lambda saved: saved.name, more=page.more
+        response = pb.ListSelectionsResponse()
+        response.next_page_token = await fill(
+            response.selections,
+            request,
+            page.rows,
+            selection_message,
+            lambda saved: saved.name,
+            more=page.more,
         )
-        return pb.ListSelectionsResponse(selections=selections, next_page_token=following)
+        return response
 
     async def UpdateSelection(
         self, request: pb.UpdateSelectionRequest, context: Any
