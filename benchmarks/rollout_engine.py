@@ -23,6 +23,7 @@ from tendhost.server.main import DATABASE
 from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
+from tendhost.server.store.records import Touched
 from tendhost.server.store.sqlite import open_store
 
 WAVES = ("1", "5", "20%", "rest")
@@ -79,18 +80,20 @@ async def _one_by_one(engine: Engine) -> int:
     ended: dict[str, asyncio.Event] = {name: asyncio.Event() for name in hosts}
     succeeded = 0
 
-    def note(operation: object) -> None:
-        nonlocal succeeded
-        succeeded += operation.status is OperationStatus.SUCCEEDED  # type: ignore[attr-defined]
-        ended[operation.host].set()  # type: ignore[attr-defined]
+    def note(touched: Touched) -> None:
+        for operation in touched.ended:
+            ended[operation.host].set()
 
-    engine.operations.on_end(note)
+    engine.store.listen(note)
 
     async def update(name: str) -> None:
+        nonlocal succeeded
         async with places:
             work = OperationRequest(host=name, kind=OperationKind.UPDATE, dry_run=True)
-            await engine.operations.start(work, _caller())  # type: ignore[arg-type]
+            begun = await engine.operations.start(work, _caller())  # type: ignore[arg-type]
             await ended[name].wait()
+            status = (await engine.store.operation(begun.id)).status
+            succeeded += status is OperationStatus.SUCCEEDED
 
     async with asyncio.TaskGroup() as tasks:
         for name in hosts:

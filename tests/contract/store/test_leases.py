@@ -4,13 +4,24 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tendhost.server.domain.leases import LEASE, Held, LeaseKind, Replica
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
+from tendhost.server.domain.rollouts.budgets import BoundBudget
+from tendhost.server.domain.rollouts.rollout import DisruptionBudget
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import Change, Conflict, LeaseLost, LogChunk
+from tendhost.server.store.records import (
+    BudgetGuard,
+    Change,
+    Conflict,
+    EndedOperation,
+    LeaseLost,
+    LogChunk,
+    Touched,
+)
 from tendhost.server.store.sqlite import open_store
 from tests.contract.store.samples import (
     NOW,
@@ -273,6 +284,53 @@ async def test_database_that_is_opened_again__has_no_replicas(tmp_path: Path) ->
         assert (taken.id, taken.epoch) == (operation.id, held.epoch + 1)
     finally:
         await store.aclose()
+
+
+def going_down(host: str) -> dict[str, Any]:
+    """The parts of a change with which a host goes down."""
+    operation = an_operation(host)
+    assert operation.disruptive
+    return {"operations": (operation,)}
+
+
+@pytest.mark.parametrize(("limit", "fits"), [("1", 1), ("2", 2), ("50%", 2)])
+async def test_guard__lets_as_many_hosts_go_down_as_the_budget_has_room_for(
+    store: Store, limit: str, fits: int
+) -> None:
+    await store.commit(change(hosts=tuple(a_host(f"web{n}") for n in range(4))))
+    budget = BoundBudget(budget=DisruptionBudget(limit=limit))
+    guard = BudgetGuard(rollouts=frozenset(), budgets=frozenset({("", budget)}))
+    for number in range(fits):
+        await store.commit(change(guard=guard, **going_down(f"web{number}")))
+    with pytest.raises(Conflict):
+        await store.commit(change(guard=guard, **going_down("web3")))
+    assert len(await store.busy_hosts()) == fits
+
+
+async def test_guard__refuses_what_was_decided_without_an_unfinished_rollout(store: Store) -> None:
+    first, second, over = a_rollout(), a_rollout(), a_rollout(ended_at=NOW)
+    known = BudgetGuard(rollouts=frozenset({first.id}), budgets=frozenset())
+    await store.commit(change(rollouts=(first, over), guard=known))
+    assert await store.unfinished_rollouts() == [first.id]
+    await store.commit(change(guard=known, **going_down("web1")))
+    await store.commit(change(rollouts=(second,)))
+    with pytest.raises(Conflict):
+        await store.commit(change(guard=known, **going_down("web2")))
+    both = replace(known, rollouts=frozenset({first.id, second.id}))
+    await store.commit(change(guard=both, **going_down("web2")))
+
+
+async def test_listener__is_told_which_operations_have_ended(store: Store) -> None:
+    heard: list[Touched] = []
+    store.listen(heard.append)
+    operation = an_operation("web1", rollout="ro-1")
+    stored = await stored_operation(store, operation)
+    await stored_operation(store, replace(stored, status=OperationStatus.FAILED, ended_at=NOW))
+    assert [touched.ended for touched in heard] == [
+        (),
+        (EndedOperation(host="web1", rollout="ro-1"),),
+    ]
+    assert {kind for touched in heard for kind in touched.kinds} == {"host_connected"}
 
 
 async def test_change__without_events_cannot_take_anything(store: Store) -> None:

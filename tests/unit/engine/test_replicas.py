@@ -19,7 +19,7 @@ TAKEOVER = LEASE + timedelta(seconds=5)
 
 async def with_update(world: World, replica: Replica, name: str = "web1") -> FakeHost:
     """A host with a pending update, registered by a replica."""
-    world._engine = replica.engine
+    world.use(replica.engine)
     fake = await world.register(name)
     fake.pending = {"web": Pending()}
     return fake
@@ -218,7 +218,7 @@ async def test_queue__of_a_host_goes_on_when_another_replica_drove_the_first(wor
         hold = fake.hold(Command.UNITS)
         first = await one.start(K.CHECK)
         await replicas.until(lambda: _now(hold.reached.is_set()))
-        world._engine = two.engine
+        world.use(two.engine)
         second = (await world.start(K.QUERY, queue=True)).id
         one.cut_off()
         hold.released.set()

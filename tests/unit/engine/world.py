@@ -102,6 +102,10 @@ class World:
         await self.store.behind.aclose()
         self.store.behind = await open_store(self._path, clock=self.clock)
 
+    def use(self, engine: Engine) -> None:
+        """Ask this one of several engines from now on."""
+        self._engine = engine
+
     async def register(self, name: str, **config: Any) -> FakeHost:
         """A new host with a fake one behind it."""
         fake = self.fleet.add(f"{name}.example.org")

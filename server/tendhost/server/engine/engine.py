@@ -154,6 +154,7 @@ async def running_engine(
             selections=selections,
             wave_hooks=wave_hooks,
             clock=clock,
+            lease=lease,
             tasks=tasks,
             held_up_after=settings.held_up_after,
             most_unfinished=settings.unfinished_rollouts,
@@ -172,7 +173,16 @@ async def running_engine(
                 "unfinished work was resumed", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
-        for keeper in (schedules, operations, policies, tokens, audit, store_watch, certificates):
+        for keeper in (
+            schedules,
+            operations,
+            rollouts,
+            policies,
+            tokens,
+            audit,
+            store_watch,
+            certificates,
+        ):
             keeping.start(keeper.keep())
         for keys in trusted.keys:
             keeping.start(keys.keep())
@@ -208,6 +218,7 @@ async def running_engine(
             await trusted.close()
             await audit.close()
             await rollouts.stop()
+            rollouts.close()
             await operations.stop()
             operations.close()
             await lease.leave()

@@ -28,11 +28,12 @@ from tendhost.server.domain.request_errors import (
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import audit_chain, leases, rows, sql
+from tendhost.server.store import audit_chain, budgets, leases, rows, sql
 from tendhost.server.store.records import (
     Change,
     Committed,
     Conflict,
+    EndedOperation,
     LogChunk,
     RequestRecord,
     Touched,
@@ -93,6 +94,7 @@ def write(database: Session, change: Change) -> Written:
     for rollout in change.rollouts:
         _write_rollout(database, rollout, revision)
     leases.take(database, change.taken)
+    _require_room(database, change)
     database.executemany(sql.PUT_WAVE, (rows.wave_row(wave, revision) for wave in change.waves))
     database.executemany(
         sql.PUT_MEMBER, (rows.member_row(member, revision) for member in change.members)
@@ -109,6 +111,13 @@ def write(database: Session, change: Change) -> Written:
     database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
     audited = _write_records(database, change, revision)
     return Written(Committed(revision=revision), numbered, _touched(change), audited)
+
+
+def _require_room(database: Session, change: Change) -> None:
+    """Raise Conflict where the hosts that go down with a change are too many for a disruption budget."""
+    if change.guard is not None:
+        new = {rollout.id for rollout in change.rollouts}
+        budgets.require(database, change.guard, new=new)
 
 
 _TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})
@@ -146,6 +155,12 @@ def _touched(change: Change) -> Touched:
         hosts=frozenset(host.name for host in (*change.hosts, *change.removed_hosts)),
         operations=frozenset(operations),
         rollouts=frozenset(rollouts),
+        ended=tuple(
+            EndedOperation(host=operation.host, rollout=operation.rollout)
+            for operation in change.operations
+            if operation.status.ended
+        ),
+        kinds=frozenset(rows.kind_of(event) for event in change.events),
     )
 
 

@@ -16,6 +16,7 @@ from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.leases import Held
 from tendhost.server.domain.operations.operation import Operation
+from tendhost.server.domain.rollouts.budgets import BoundBudget
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.schedules.schedule import Schedule
 
@@ -109,6 +110,19 @@ class AuditFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetGuard:
+    """Disruption budgets that must hold when a change is committed with which hosts go down.
+
+    Who decided on the change counted before, and others may have started hosts or rollouts since.
+    """
+
+    rollouts: frozenset[str]
+    """Ids of the unfinished rollouts whose budgets were taken into account."""
+    budgets: frozenset[tuple[str, BoundBudget]]
+    """Scopes in which hosts go down, each with a budget that counts there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One transaction.
 
@@ -154,6 +168,8 @@ class Change:
     """What its author drives, and must still hold when this is committed."""
     taken: Sequence[Held] = ()
     """Operations and rollouts of this change that nobody has driven so far, and who drives them from now on."""
+    guard: BudgetGuard | None = None
+    """Raises Conflict where it does not hold."""
     request: RequestRecord | None = None
     audit: AuditRecord | None = None
     at: datetime | None = None
@@ -182,6 +198,15 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedOperation:
+    """An operation that has ended."""
+
+    host: str
+    rollout: str
+    """Empty: it is of no rollout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
     """What a commit has stored: names of hosts, ids of operations and rollouts.
 
@@ -192,6 +217,10 @@ class Touched:
     hosts: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     rollouts: frozenset[str] = frozenset()
+    ended: tuple[EndedOperation, ...] = ()
+    """Those of the operations that ended."""
+    kinds: frozenset[str] = frozenset()
+    """Kinds of the events."""
 
 
 class DocumentUnreadable(TendhostError):

@@ -292,9 +292,14 @@ def pending_of(text: str | None) -> Pending | None:
     return None if text is None else decoded(_pending, "pending updates", text)
 
 
+def kind_of(event: Event) -> str:
+    """The kind by which an event is stored."""
+    return _KIND_OF[type(event.body)]
+
+
 def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:
     """The columns of an event."""
-    kind = _KIND_OF[type(event.body)]
+    kind = kind_of(event)
     body = _bodies[kind].encode(event.body)
     at = instant(event.at)
     return event.revision, at, kind, event.host, event.operation, event.rollout, body

@@ -230,6 +230,7 @@ FAILED_NAMES = f"""
     SELECT down.host FROM ({_FAILED_IN_ORDER}) AS down WHERE {_OF_SCOPE}
     ORDER BY down.host LIMIT ?3
 """  # noqa: S608
+UNFINISHED_ROLLOUTS = "SELECT id FROM rollouts WHERE ended_at IS NULL ORDER BY id"
 RUNNING_HOSTS = "SELECT host FROM operations WHERE status = 'running'"
 PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
 GET_PLAN = "SELECT document FROM plans WHERE id = ?1"

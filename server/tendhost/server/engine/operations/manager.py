@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -153,13 +153,11 @@ class Operations:
         """Those of `_runners` whose operation is of no rollout."""
         self._supervisor = Supervisor(store=store, clock=clock, run=self._run)
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
-        self._when_ended: Callable[[Operation], None] = lambda _: None
         self._queues = HostQueues(
             store=store,
             clock=clock,
             begun=self.begun,
             take_up=self.take_up,
-            ended=self._announce_end,
         )
         lease.on_loss(self.stop)
         self._stop_listening = store.listen(self._hear)
@@ -168,10 +166,6 @@ class Operations:
     def at_once(self) -> int:
         """How many operations run at the same time."""
         return self._settings.at_once
-
-    def on_end(self, listener: Callable[[Operation], None]) -> None:
-        """Call `listener` with every operation that ends."""
-        self._when_ended = listener
 
     # --- what users ask ---------------------------------------------------------------------------
 
@@ -248,9 +242,7 @@ class Operations:
         host = await self._store.host(operation.host)
         state = queued(ended, host, now)
         change = operation_change(state, host)
-        cancelled = await call.commit(self._store, change, at_revision(ended), subject=id)
-        self._when_ended(cancelled)
-        return cancelled
+        return await call.commit(self._store, change, at_revision(ended), subject=id)
 
     # --- what the rest of the engine asks ---------------------------------------------------------
 
@@ -423,9 +415,6 @@ class Operations:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _announce_end(self, operation: Operation) -> None:
-        self._when_ended(operation)
-
     def _require_few_in_flight(self) -> None:
         """Raise TooManyOperations. Rollouts bound their operations themselves: these neither count nor are refused."""
         if len(self._of_users) >= self._settings.in_flight:
@@ -471,9 +460,7 @@ class Operations:
     async def _supervise(
         self, held: Held, host: str, state: OperationState | None, resumed_after: str = ""
     ) -> None:
-        ended = await self._supervisor.run_until_end(held, state, resumed_after)
-        if ended is not None:
-            self._when_ended(ended)
+        await self._supervisor.run_until_end(held, state, resumed_after)
         self._running.start(self._queues.start_next(host))
 
     async def _run(self, state: OperationState, held: Held, resumed_after: str) -> Operation:

@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
@@ -39,15 +40,12 @@ class HostQueues:
         clock: Clock,
         begun: Callable[[Change], Change],
         take_up: Callable[[OperationState, Sequence[Held]], None],
-        ended: Callable[[Operation], None],
     ) -> None:
-        """`take_up` runs an operation that has started, as the change that `begun` made said; `ended` hears of
-        one that was refused."""
+        """`take_up` runs an operation that has started, as the change that `begun` made said."""
         self._begun = begun
         self._store = store
         self._clock = clock
         self._take_up = take_up
-        self._when_ended = ended
         self._failing: set[str] = set()
         """Hosts whose queue pauses after a fault."""
 
@@ -116,8 +114,5 @@ class HostQueues:
 
     async def _refuse(self, operation: Operation, error: TendhostError) -> None:
         failed, event = refused(operation, Problem.of(error), self._clock.now())
-        try:
+        with suppress(Conflict):
             await self._store.commit(Change(events=(event,), operations=(failed,)))
-        except Conflict:
-            return
-        self._when_ended(failed)

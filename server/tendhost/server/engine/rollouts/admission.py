@@ -1,7 +1,8 @@
 """Whether a member of a rollout may begin now: its host, dependencies, windows, freeze periods, and budgets.
 
 The one place that decides which hosts go down: `Admission.lock` is held from the first read of the
-budgets until the decisions are stored, so that two rollouts never spend the same room.
+budgets until the decisions are stored, so that two rollouts of a server do not plan on the same room. Those of
+two servers may; then the database decides, by the guard of the transaction in which the hosts begin.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
+from tendhost.server.store.records import BudgetGuard
 
 _OUTSIDE = "its labels have changed since, so the token that the rollout was started with is not bound to it any more"
 _SPENT = "a disruption budget lets no further host go down for now"
@@ -99,21 +101,15 @@ class Admission:
         self._clock = clock
         self._host_availability = host_availability
         self._budgets: dict[str, tuple[BoundBudget, ...]] = {}
+        """Of unfinished rollouts, by id; those of a rollout never change."""
         self.lock = asyncio.Lock()
 
-    def register_budgets(self, rollout: Rollout) -> None:
-        """Apply the budgets of `rollout` to every rollout from now on."""
-        self._budgets[rollout.id] = bound(rollout.spec, rollout.created_at)
-
-    def unregister_budgets(self, rollout: str) -> None:
-        """Forget the budgets of a rollout that is over."""
-        self._budgets.pop(rollout, None)
-
-    def budgets_with(self, spec: RolloutSpec) -> Sequence[BoundBudget]:
+    async def budgets_with(self, spec: RolloutSpec) -> Sequence[BoundBudget]:
         """The budgets that would apply to a rollout of `spec` that starts now."""
         if spec.dry_run:
             return ()
-        return tuple(dict.fromkeys((*bound(spec, self._clock.now()), *self._registered)))
+        present = await self._present()
+        return tuple(dict.fromkeys((*bound(spec, self._clock.now()), *_all(present))))
 
     async def spent_budgets(
         self, budgets: Sequence[BoundBudget], scopes: Iterable[str], *, named: bool
@@ -130,18 +126,29 @@ class Admission:
                 found.append(message)
         return list(dict.fromkeys(found))
 
-    @property
-    def _registered(self) -> Sequence[BoundBudget]:
-        return tuple(dict.fromkeys(b for budgets in self._budgets.values() for b in budgets))
+    async def _present(self) -> Mapping[str, tuple[BoundBudget, ...]]:
+        """The budgets of every unfinished rollout as of now, whichever replica drives it."""
+        former, found = self._budgets, {}
+        for id in await self._store.unfinished_rollouts():
+            if id not in former:
+                rollout = await self._store.find_rollout(id)
+                if rollout is None:
+                    continue  # it has ended, and is no longer kept
+                found[id] = bound(rollout.spec, rollout.created_at)
+            else:
+                found[id] = former[id]
+        self._budgets = found
+        return found
 
     async def begin_round(self, rollout: Rollout) -> "AdmissionRound":
         """A round of decisions about members of `rollout`, as of now; the caller holds `lock`."""
+        budgets = {} if rollout.spec.dry_run else await self._present()
         return AdmissionRound(
             rollout=rollout,
             store=self._store,
             host_availability=self._host_availability,
             now=self._clock.now(),
-            budgets=() if rollout.spec.dry_run else self._registered,
+            budgets=budgets,
             busy=await self._store.busy_hosts(),
         )
 
@@ -187,14 +194,19 @@ class AdmissionRound:
         store: AdmissionStore,
         host_availability: HostAvailability,
         now: datetime,
-        budgets: Sequence[BoundBudget],
+        budgets: Mapping[str, tuple[BoundBudget, ...]],
         busy: frozenset[str],
     ) -> None:
+        """`budgets`: those that apply, by the rollout that they are of."""
         self._rollout = rollout
         self._spec = rollout.spec
         self._store = store
         self._host_availability = host_availability
-        self._usages = BudgetUsages(store, budgets, named=rollout.spec.bound_to is None)
+        named = rollout.spec.bound_to is None
+        self._usages = BudgetUsages(store, _all(budgets), named=named)
+        self._rollouts = frozenset(budgets)
+        self._spending: set[tuple[str, BoundBudget]] = set()
+        """Scopes in which a host goes down in this round, with the budgets that count there."""
         self._busy = busy
         self._excluded: dict[str, Exclude] = {}
         """Decisions about members without a chance, by the key of the hosts that they depend on."""
@@ -234,8 +246,20 @@ class AdmissionRound:
     def begin(self, host: Host) -> None:
         """Count a host that begins in this round."""
         self._busy = self._busy | {host.name}
-        if host.status.failure is None:
-            self._usages.add(host)  # a failed host was down already
+        if host.status.failure is None:  # a failed host was down already
+            self._usages.add(host)
+            self._spending.update(
+                (scope, bound_budget)
+                for bound_budget in self._usages.budgets
+                for scope in scopes(bound_budget.budget, host.config.tags)
+            )
+
+    @property
+    def guard(self) -> BudgetGuard | None:
+        """What must still hold when the hosts of this round begin; None: no host goes down that counts."""
+        if self._rollout.spec.dry_run:
+            return None
+        return BudgetGuard(rollouts=self._rollouts, budgets=frozenset(self._spending))
 
     async def _block(self, key: str) -> Hold | None:
         """What the busy host, or the spent budget, of a `Member.blocked_by` holds up; None: nothing now."""
@@ -304,6 +328,11 @@ class AdmissionRound:
                 if hold is not None:
                     return hold
         return None
+
+
+def _all(budgets: Mapping[str, tuple[BoundBudget, ...]]) -> tuple[BoundBudget, ...]:
+    """The budgets of all these rollouts, each once."""
+    return tuple(dict.fromkeys(one for several in budgets.values() for one in several))
 
 
 def failed_before(error: HostFailed) -> str:

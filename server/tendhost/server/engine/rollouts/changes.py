@@ -8,6 +8,7 @@ from typing import Protocol
 from tendhost.server.clock import Clock
 from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
@@ -16,7 +17,7 @@ from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
-from tendhost.server.store.records import Change, Conflict
+from tendhost.server.store.records import BudgetGuard, Change, Conflict
 
 Begun = Sequence[tuple[OperationState, Host]]
 """Operations that begin in a transaction, each with its host as it is stored."""
@@ -29,10 +30,21 @@ class RolloutWorkStore(HostWorkStore, RolloutStore, Protocol):
 class RolloutWriter:
     """Stores updates of rollouts."""
 
-    def __init__(self, *, store: RolloutWorkStore, operations: Operations, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: RolloutWorkStore,
+        operations: Operations,
+        clock: Clock,
+        held: Sequence[Held] = (),
+    ) -> None:
+        """`held`: the rollout, where its driver is who stores; a user needs to hold nothing."""
         self._store = store
         self._operations = operations
         self._clock = clock
+        self._held = held
+        self.committing = False
+        """Whether a commit is under way."""
 
     async def change_of(self, update: RolloutUpdate) -> Change:
         """The transaction that stores `update`, with the waves that it needs and a new estimate of the end."""
@@ -48,10 +60,13 @@ class RolloutWriter:
             members=updated.members,
         )
 
-    async def save(self, update: RolloutUpdate, begun: Begun = ()) -> None:
+    async def save(
+        self, update: RolloutUpdate, begun: Begun = (), guard: BudgetGuard | None = None
+    ) -> None:
         """Store `update` together with the operations that begin in it, and drive these.
 
-        Raises Conflict where somebody else has changed the rollout or begun work on one of the hosts.
+        Raises Conflict where somebody else has changed the rollout or begun work on one of the hosts, or where
+        `guard` does not hold, and LeaseLost where another replica drives the rollout.
         """
         change = await self.change_of(update)
         starts = [operation_change(state, host) for state, host in begun]
@@ -61,12 +76,17 @@ class RolloutWriter:
                 events=(*(event for start in starts for event in start.events), *change.events),
                 hosts=tuple(host for start in starts for host in start.hosts),
                 operations=tuple(one for start in starts for one in start.operations),
+                held=self._held,
+                guard=guard,
             )
         )
+        self.committing = True
         try:
             revision = (await self._store.commit(change)).revision
         except HostBusy as busy:
             raise Conflict(what=f"host {busy.host}") from None
+        finally:
+            self.committing = False
         for state, host in begun:
             self._operations.take_up(state.at(revision, former=host), change.taken)
 

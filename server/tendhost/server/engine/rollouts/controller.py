@@ -11,7 +11,7 @@ import random
 from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.operations.operation import Operation
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.request_errors import InvalidTransition
 from tendhost.server.domain.rollouts.advance import (
     CheckWave,
@@ -30,6 +30,7 @@ from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, entere
 from tendhost.server.domain.rollouts.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.operations.manager import Operations
+from tendhost.server.engine.replica import ReplicaLease
 from tendhost.server.engine.requests import ATTEMPTS
 from tendhost.server.engine.rollouts.admission import Admission
 from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
@@ -40,7 +41,7 @@ from tendhost.server.engine.rollouts.wave_checks import WaveChecks
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, retry_while_unavailable, sleep_until_called
-from tendhost.server.store.records import Conflict
+from tendhost.server.store.records import Conflict, EndedOperation, LeaseLost
 
 logger = logging.getLogger(__name__)
 
@@ -53,20 +54,24 @@ class RolloutController:
 
     def __init__(
         self,
-        id: str,
+        held: Held,
         *,
         store: RolloutWorkStore,
         operations: Operations,
         admission: Admission,
-        writer: RolloutWriter,
+        lease: ReplicaLease,
         wave_hooks: WaveHooks,
         clock: Clock,
         held_up_after: timedelta,
     ) -> None:
-        self.id = id
+        self.id = id = held.id
+        self._held = held
+        self._lease = lease
         self._store = store
         self._operations = operations
-        self._writer = writer
+        self._writer = writer = RolloutWriter(
+            store=store, operations=operations, clock=clock, held=(held,)
+        )
         self._wave_hooks = wave_hooks
         self._clock = clock
         held_up = HeldUp(id, store=store, clock=clock, notify_after=held_up_after)
@@ -105,7 +110,12 @@ class RolloutController:
         self._starts.recheck_host(host)
         self.wake()
 
-    def operation_ended(self, operation: Operation) -> None:
+    def rollout_changed(self) -> None:
+        """Begin a round if it was a user who changed the rollout, on whichever replica."""
+        if not self._writer.committing:
+            self.wake()
+
+    def operation_ended(self, operation: EndedOperation) -> None:
         """Begin a round if the end of this operation, one of any in the fleet, matters to the rollout."""
         if operation.rollout == self.id:
             self._ends.operation_ended(operation.host)
@@ -116,7 +126,9 @@ class RolloutController:
     # --- the loop ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Reconcile until the rollout is over. Cancelling this leaves the rollout as it is stored.
+        """Reconcile until the rollout is over, or another replica drives it.
+
+        Cancelling this leaves the rollout as it is stored.
 
         A fault takes no other rollout down and does not end this one: the round is repeated after a pause.
         After several faults in a row the rollout halts with a message, and is tried with long pauses.
@@ -132,6 +144,9 @@ class RolloutController:
                     rollout=self.id,
                 )
                 faults = 0
+            except LeaseLost:
+                logger.warning("another replica drives a rollout", extra={"rollout": self.id})
+                over = True
             except Exception:
                 faults += 1
                 fields = {"rollout": self.id, "faults": faults}
@@ -218,6 +233,7 @@ class RolloutController:
         """
         key = key_of(moment, rollout)
         if key != self._hooks_run:
+            self._lease.require(self._held)
             result = await self._wave_hooks.run(moment, rollout)
             if result.succeeded:
                 self._hooks_run = key

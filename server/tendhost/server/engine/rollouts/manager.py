@@ -5,8 +5,10 @@ after which the controller starts a new round.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -14,7 +16,7 @@ from typing import Protocol
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operations.operation import Operation
+from tendhost.server.domain.leases import Held, LeaseKind
 from tendhost.server.domain.request_errors import (
     FleetChanged,
     HostNotInRollout,
@@ -43,6 +45,7 @@ from tendhost.server.domain.rollouts.waves import HostOrder
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
+from tendhost.server.engine.replica import ReplicaLease
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.rollouts.admission import AFTER, Admission
 from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
@@ -50,10 +53,14 @@ from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_scopes
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.tasks import TaskSet
-from tendhost.server.store.paging import every_member, every_rollout
+from tendhost.server.engine.waiting import repeat_every
+from tendhost.server.store.paging import every_member
 from tendhost.server.store.protocols.hosts import FleetStore
+from tendhost.server.store.protocols.leases import LeaseStore
 from tendhost.server.store.protocols.rollouts import PlanStore
-from tendhost.server.store.records import Change
+from tendhost.server.store.records import Change, LeaseLost, Touched
+
+logger = logging.getLogger(__name__)
 
 _STEERABLE = (
     RolloutStatus.RUNNING,
@@ -68,8 +75,12 @@ Beside = Callable[[Rollout, Change], Change]
 """Adds to the change that creates a rollout, so that both are stored or neither."""
 
 
-class RolloutManagerStore(RolloutWorkStore, PlanStore, FleetStore, Protocol):
-    """Rollouts, and the plans and the fleet that they begin from."""
+AT_A_TIME = 16
+"""Rollouts that a replica takes from others at once: several replicas share what one has left."""
+
+
+class RolloutManagerStore(RolloutWorkStore, PlanStore, FleetStore, LeaseStore, Protocol):
+    """Rollouts, who drives them, and the plans and the fleet that they begin from."""
 
 
 class Rollouts:
@@ -84,12 +95,14 @@ class Rollouts:
         selections: Selections,
         wave_hooks: WaveHooks,
         clock: Clock,
+        lease: ReplicaLease,
         tasks: asyncio.TaskGroup,
         held_up_after: timedelta,
         most_unfinished: int,
     ) -> None:
         """`most_unfinished`: with so many unfinished rollouts no further one starts, by a schedule neither."""
         self._store = store
+        self._lease = lease
         self._most_unfinished = most_unfinished
         self._held_up_after = held_up_after
         self._operations = operations
@@ -107,7 +120,8 @@ class Rollouts:
         self._admission = Admission(store=store, clock=clock, host_availability=host_availability)
         self._controllers: dict[str, RolloutController] = {}
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
-        operations.on_end(self._operation_ended)
+        lease.on_loss(self.stop)
+        self._stop_listening = store.listen(self._hear)
 
     # --- changes by users ---------------------------------------------------------------------------
 
@@ -116,7 +130,7 @@ class Rollouts:
 
         Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
-        budgets = self._admission.budgets_with(spec)
+        budgets = await self._admission.budgets_with(spec)
         plan, scopes = await self._planner.planned(_seeded(spec), with_scopes(budgets))
         warnings = await self._admission.spent_budgets(budgets, scopes, named=spec.bound_to is None)
         plan = replace(plan, warnings=tuple(warnings))
@@ -264,18 +278,38 @@ class Rollouts:
     # --- calls of the engine ---------------------------------------------------------------------
 
     async def take_up_unfinished(self) -> int:
-        """Start a controller for every unfinished rollout; returns their number."""
-        unfinished = [rollout async for rollout in every_rollout(self._store) if not rollout.over]
-        # The budgets of each apply to all, so all are registered before the first controller starts.
-        for rollout in unfinished:
-            self._admission.register_budgets(rollout)
-        for rollout in unfinished:
-            self._take_up(rollout)
-        return len(unfinished)
+        """Start a controller for every unfinished rollout that nobody drives; returns their number."""
+        number, more = 0, True
+        while more:
+            claimed = await self._store.claim(LeaseKind.ROLLOUT, self._lease.owner, limit=AT_A_TIME)
+            for held in claimed:
+                self._take_up(held)
+            number += len(claimed)
+            # Where there are other replicas, the next round is as good, and leaves them their share.
+            more = len(claimed) == AT_A_TIME and self._lease.interval is None
+        return number
+
+    async def keep(self) -> None:
+        """Take up what other replicas leave, until cancelled or where there are none."""
+        interval = self._lease.interval
+        if interval is None:
+            return
+
+        async def take_up() -> None:
+            if self._lease.owner:
+                with suppress(LeaseLost):
+                    await self.take_up_unfinished()
+
+        failed = "rollouts were not checked"
+        await repeat_every(interval, take_up, clock=self._clock, logger=logger, failed=failed)
 
     async def stop(self) -> None:
         """Stop every controller; each rollout stays as it is stored."""
         await self._running.cancel()
+
+    def close(self) -> None:
+        """Hear of no further commits."""
+        self._stop_listening()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -284,22 +318,28 @@ class Rollouts:
         for controller in self._controllers.values():
             controller.recheck_host(host)
 
-    def _operation_ended(self, operation: Operation) -> None:
-        for controller in self._controllers.values():
-            controller.operation_ended(operation)
+    def _hear(self, touched: Touched) -> None:
+        """Wake the controllers to which a commit matters, whichever replica has made it."""
+        for id in touched.rollouts & self._controllers.keys():
+            self._controllers[id].rollout_changed()
+        for operation in touched.ended:
+            for controller in self._controllers.values():
+                controller.operation_ended(operation)
 
-    def _take_up(self, rollout: Rollout) -> None:
+    def _take_up(self, held: Held) -> None:
+        if held.id in self._controllers or not self._lease.holds(held):
+            return  # what this server may not drive is free, and somebody claims it
         controller = RolloutController(
-            rollout.id,
+            held,
             store=self._store,
             operations=self._operations,
             admission=self._admission,
-            writer=self._writer,
+            lease=self._lease,
             wave_hooks=self._wave_hooks,
             clock=self._clock,
             held_up_after=self._held_up_after,
         )
-        self._controllers[rollout.id] = controller
+        self._controllers[held.id] = controller
         self._running.start(self._run(controller))
 
     async def _run(self, controller: RolloutController) -> None:
@@ -307,7 +347,6 @@ class Rollouts:
             await controller.run()
         finally:
             del self._controllers[controller.id]
-            self._admission.unregister_budgets(controller.id)
 
     async def _start(
         self,
@@ -323,7 +362,7 @@ class Rollouts:
 
         `retry` are the failed hosts of the ended rollout `retry_of`.
         """
-        if len(self._controllers) >= self._most_unfinished:
+        if len(await self._store.unfinished_rollouts()) >= self._most_unfinished:
             raise TooManyRollouts(limit=self._most_unfinished)
         now, id = self._clock.now(), self._operations.ids.next()
 
@@ -339,11 +378,12 @@ class Rollouts:
         rollout, change = await self._planner.planned(spec, made, retry=retry, strictly=strictly)
         if beside is not None:
             change = beside(rollout, change)
+        change = replace(change, taken=self._lease.first(LeaseKind.ROLLOUT, id))
         # Its budgets apply to every rollout from the moment at which it is stored.
         async with self._admission.lock:
             saved = await call.commit(self._store, change, at_revision(rollout), subject=id)
-            self._admission.register_budgets(saved)
-        self._take_up(saved)
+        for held in change.taken:
+            self._take_up(held)
         return saved
 
     async def _retried_in_new_rollout(

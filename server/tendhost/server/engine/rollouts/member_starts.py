@@ -118,7 +118,7 @@ class MemberStarts:
             ordered = [members[position] for position in sorted(members)]
             update, begun = await self._decide(round, rollout, ordered, room)
             if update.members:
-                await self._writer.save(update, begun)
+                await self._writer.save(update, begun, round.guard if begun else None)
         except BaseException:
             self._rechecks.hosts |= rechecks.hosts
             if rechecks.after is not None:

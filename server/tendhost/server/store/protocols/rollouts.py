@@ -32,6 +32,10 @@ class RolloutStore(Protocol):
         """Rollouts, newest first, from the one that follows `before` on."""
         ...
 
+    async def unfinished_rollouts(self) -> Sequence[str]:
+        """Ids of every rollout that has not ended, oldest first."""
+        ...
+
     async def rollout_view(
         self, id: str, *, after: RolloutCursor, limit: int, size: int
     ) -> RolloutView:

@@ -8,9 +8,9 @@ from tendhost.server.domain.hosts.host import MOST_DUPLICATES, Duplicate, Host, 
 from tendhost.server.domain.hosts.selection import HostFilter, is_glob
 from tendhost.server.domain.hosts.unmatched import KnownNames
 from tendhost.server.domain.request_errors import HostNotFound, InventoryNotFound
-from tendhost.server.domain.rollouts.budgets import NAMED, Usage, is_untagged
+from tendhost.server.domain.rollouts.budgets import Usage
 from tendhost.server.domain.rollouts.plan import HostSummary
-from tendhost.server.store import host_sql, host_summaries, parts, rows, sql
+from tendhost.server.store import budgets, host_sql, host_summaries, parts, rows, sql
 from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import (
     HostCursor,
@@ -133,25 +133,7 @@ class HostReads(Reads):
         return await self._read(work)
 
     async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
-        def work(database: Session) -> Usage:
-            def count(kind: str, name: str) -> int:
-                found = database.execute(sql.GET_COUNT, (kind, name)).fetchone()
-                return int(found[0]) if found else 0
-
-            if is_untagged(scope):
-                hosts = count("host", "") - count("key", scope.removesuffix("="))
-            else:
-                hosts = count("tag" if scope else "host", scope)
-            values = (scope, "" if failed_since is None else failed_since.isoformat())
-            named = database.execute(sql.FAILED_NAMES, (*values, NAMED)).fetchall()
-            return Usage(
-                down=database.execute(sql.DOWN, values).fetchone()[0],
-                hosts=hosts,
-                failed=tuple(name for (name,) in named),
-                failed_count=database.execute(sql.FAILED_OF_SCOPE, values).fetchone()[0],
-            )
-
-        return await self._read(work)
+        return await self._read(lambda database: budgets.usage(database, scope, failed_since))
 
     async def inventory(self, host: str) -> InventoryRecord:
         row = await self._row(sql.GET_INVENTORY, host)

@@ -42,6 +42,9 @@ class RolloutReads(Reads):
         )
         return await self._page(text, values, rows.rollout_of, limit)
 
+    async def unfinished_rollouts(self) -> Sequence[str]:
+        return await self._all(sql.UNFINISHED_ROLLOUTS, (), str)
+
     async def rollout_view(
         self, id: str, *, after: RolloutCursor, limit: int, size: int
     ) -> RolloutView:
