@@ -22,7 +22,7 @@ _HOST_AND_PORT = re.compile(
 )
 """Names and addresses, and no scheme of gRPC's own (doc/naming.md of gRPC)."""
 LAST_PORT = 65535
-_SOCKET_ADDRESS = re.compile(r"unix:(?:///|(?!//))[^\x00-\x1f\x7f%?#]+")
+_SOCKET_ADDRESS = re.compile(r"unix:(?:///|(?!//))[^\x00-\x1f\x7f%?#,]+")
 """gRPC takes it for a URI: it decodes "%", leaves out what follows "?" or "#", and takes unix://a for a host."""
 _CERTIFICATES = re.compile(
     r"-----BEGIN CERTIFICATE-----.*?(?:-----END CERTIFICATE-----|\Z)", re.DOTALL
@@ -37,7 +37,8 @@ class Connection:
     """A server, and what is needed to call it."""
 
     server: str
-    """HOST:PORT (TLS unless it is a loopback address), tls://HOST:PORT, or unix:/path."""
+    """HOST:PORT (TLS unless it is a loopback address), tls://HOST:PORT, or unix:/path; several addresses of one server,
+    such as those of its replicas, with commas: the first one that answers is used until it fails."""
     token: str = field(default="", repr=False)
     """A bearer token; empty: none is sent."""
     ca: str = ""
@@ -52,6 +53,9 @@ class Connection:
 
         gRPC takes a port modulo 65536, and 443 where there is none: another program would get the token.
         """
+        if "," in self.server:
+            self._require_alike()
+            return
         if not self.server.startswith("unix:"):
             match = _HOST_AND_PORT.fullmatch(_without_prefix(self.server))
             usable = match is not None and int(match["port"]) <= LAST_PORT
@@ -62,9 +66,22 @@ class Connection:
                 f"server: invalid address {self.server!r}, expected HOST:PORT, tls://HOST:PORT or unix:/path"
             )
 
+    def _require_alike(self) -> None:
+        """Raise InvalidRequest where one of several addresses is none, or a token would go encrypted to some only."""
+        encrypted = {address.encrypted for address in self.addresses}
+        if len(encrypted) > 1:
+            raise InvalidRequest(
+                f"server: of {self.server!r} some addresses have TLS and some have none; begin all of them with tls://"
+            )
+
+    @property
+    def addresses(self) -> tuple["Connection", ...]:
+        """Connections to each of the addresses, in their order."""
+        return tuple(replace(self, server=one.strip()) for one in self.server.split(","))
+
     @property
     def target(self) -> str:
-        """The server as gRPC takes it."""
+        """The server as gRPC takes it, of one that has a single address."""
         if self.server.startswith(_TLS_PREFIXES):
             return _without_prefix(self.server)
         host, _, port = self.server.rpartition(":")
@@ -75,7 +92,10 @@ class Connection:
 
     @property
     def encrypted(self) -> bool:
-        """Whether calls go through TLS: to other machines always, for a token must not be read on the way."""
+        """Whether calls to a single address go through TLS.
+
+        To other machines always, for a token must not be read on the way.
+        """
         if self.server.startswith("unix:"):
             return False
         return bool(

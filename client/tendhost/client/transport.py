@@ -5,12 +5,14 @@ import getpass
 import random
 import re
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from itertools import chain
 from typing import Any, TypeVar, overload
 
 import grpc
 from google.protobuf.message import Message
 
+from tendhost.client.channels import Channels
 from tendhost.client.connection import Connection
 from tendhost.client.errors import (
     LimitReached,
@@ -32,6 +34,8 @@ enough for a thousand changes that are asked for at once."""
 LONGEST_PAUSE_SECONDS = 5.0
 """Between two tries of a wait or a watch."""
 
+_NOT_ANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
 sleep = asyncio.sleep
 
 _OPTIONS = (
@@ -48,25 +52,26 @@ _OPTIONS = (
 
 
 class Transport:
-    """The channels to one server.
+    """The channels to one server, which may have several addresses.
 
     Watches have a channel of their own: where a server limits the streams of a connection, calls
     must not wait behind them.
     """
 
     def __init__(self, connection: Connection, *, patience_seconds: float) -> None:
-        self.target = connection.server
         self._patience_seconds = patience_seconds
         # Without a pool of its own the second channel would share the connection of the first.
         own = (*_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-        self.calls = _channel(connection, _OPTIONS)
-        self.watches = _channel(connection, own)
+        self._calls = Channels(connection, _OPTIONS)
+        self._watches = Channels(connection, own)
+        self.calls = self._calls.channel
+        self.watches = self._watches.channel
         self._metadata = (*_metadata(), *connection.metadata())
 
     async def close(self) -> None:
         """End every call that is under way, and the connections."""
-        await self.calls.close(None)
-        await self.watches.close(None)
+        await self._calls.close()
+        await self._watches.close()
 
     async def call(
         self,
@@ -75,17 +80,22 @@ class Transport:
         *,
         seconds: float = CALL_SECONDS,
     ) -> R:
-        """Call `method`, and again where no server answered, or where the client has made too many calls.
+        """Call `method` of `calls`, and again where no server answered, or where the client has made too many calls.
 
-        Every request may safely be repeated. Raises TendhostError.
+        Every request may safely be repeated. Of several addresses each is tried before a pause. Raises TendhostError.
         """
-        unanswered, limited = iter(PAUSES_SECONDS), iter(LIMIT_PAUSES_SECONDS)
+        others = [0.0] * (len(self._calls) - 1)
+        unanswered = iter((*others, *chain.from_iterable((p, *others) for p in PAUSES_SECONDS)))
+        limited = iter(LIMIT_PAUSES_SECONDS)
         while True:
+            at = self._calls.at
             try:
                 return await method(request, timeout=seconds, metadata=self._metadata)
             except grpc.aio.AioRpcError as failed:
-                error = error_of(failed, target=self.target)
+                error = error_of(failed, target=self._calls.address(at))
                 pause = None
+                if failed.code() in _NOT_ANSWERED:
+                    self._calls.move_on(at)
                 if failed.code() is grpc.StatusCode.UNAVAILABLE:
                     pause = next(unanswered, None)
                 elif error.reason == "TOO_MANY_CALLS":
@@ -112,13 +122,14 @@ class Transport:
         *,
         complete: Callable[[], bool] = lambda: False,
     ) -> AsyncGenerator[Any, None]:
-        """The messages of a stream, started again with another `request` whenever it breaks.
+        """The messages of a stream of `watches`, started again with another `request` whenever it breaks.
 
         It ends when the server ends it and it is `complete`. Raises TendhostError when it is refused,
         or when no server has answered for too long.
         """
         patience = self.patience()
         while True:
+            at = self._watches.at
             call = method(request(), metadata=self._metadata)
             try:
                 async for message in call:
@@ -126,14 +137,16 @@ class Transport:
                     yield message
                 if complete():
                     return
+                target = self._watches.address(at)
                 error: TendhostError = ServerUnreachable(
-                    f"the server at {self.target} ended the stream",
-                    metadata={"target": self.target},
+                    f"the server at {target} ended the stream", metadata={"target": target}
                 )
             except grpc.aio.AioRpcError as failed:
-                error = error_of(failed, target=self.target)
+                error = error_of(failed, target=self._watches.address(at))
             finally:
                 call.cancel()
+            if isinstance(error, ServerUnreachable | ServerUnavailable):
+                self._watches.move_on(at)
             await patience.after(error)
 
     def patience(self) -> "Patience":
@@ -185,16 +198,6 @@ def _uneven(pause: float | None) -> float | None: ...
 def _uneven(pause: float | None) -> float | None:
     """A pause of about this length, so that not all calls come back at the same moment."""
     return None if pause is None else pause * random.uniform(0.7, 1.3)  # noqa: S311
-
-
-def _channel(connection: Connection, options: Sequence[tuple[str, Any]]) -> grpc.aio.Channel:
-    credentials = connection.credentials()
-    if credentials is None:
-        # gRPC obeys https_proxy for loopback addresses, too: a proxy would read the token, and the loopback
-        # address would be the proxy's own.
-        direct = (*options, ("grpc.enable_http_proxy", 0))
-        return grpc.aio.insecure_channel(connection.target, options=direct)
-    return grpc.aio.secure_channel(connection.target, credentials, options=options)
 
 
 def new_request_id() -> str:

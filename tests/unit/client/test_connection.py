@@ -287,3 +287,23 @@ def test_address__of_a_server_is_taken(server: str):
 def test_address__that_is_none_is_refused_before_anything_is_sent(server: str):
     with pytest.raises(InvalidRequest, match=r"server: invalid address .*, expected HOST:PORT"):
         Connection(server=server)
+
+
+def test_addresses__of_one_server_are_taken_apart():
+    several = Connection(server="tls://a:1, tls://[::1]:2,c:3", token="t", ca="/ca.pem")
+    assert [each.target for each in several.addresses] == ["a:1", "[::1]:2", "c:3"]
+    assert {(each.token, each.ca) for each in several.addresses} == {("t", "/ca.pem")}
+    sockets = Connection(server="unix:/run/a.sock,127.0.0.1:1")
+    assert [each.target for each in sockets.addresses] == ["unix:/run/a.sock", "127.0.0.1:1"]
+
+
+@pytest.mark.parametrize("server", ["a:1,", ",a:1", "a:1,,b:2", "a:1;b:2", "a:1,b", "a:1,unix:"])
+def test_addresses__of_which_one_is_none_are_refused(server: str):
+    with pytest.raises(InvalidRequest, match=r"server: invalid address '.*', expected HOST:PORT"):
+        Connection(server=server)
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:1,example.org:1", "unix:/run/x,tls://[::1]:1"])
+def test_addresses__of_which_only_some_have_tls_are_refused(server: str):
+    with pytest.raises(InvalidRequest, match="some addresses have TLS and some have none"):
+        Connection(server=server)
