@@ -131,8 +131,9 @@ async def test_refusal__says_which_roles_permit_the_call(doors, monkeypatch):
     _, metadata = await token(owner, pb.ROLE_VIEWER)
     refused = await refusal(other.access.ListTokens(pb.ListTokensRequest(), metadata=metadata))
     assert refused.text == (
-        "ci may not call ListTokens: its roles are viewer, and it needs admin; ask an admin for a token: tendhost token"
-        " create"
+        "ci may not call ListTokens: its roles are viewer, and it needs admin; ask an admin for that role: in another"
+        " token (tendhost token create), or for a JWT at its issuer, or for a certificate in the configuration of the"
+        " server"
     )
     monkeypatch.delitem(PERMISSIONS, "/tendhost.v1.AccessService/ListTokens")
     refused = await refusal(owner.access.ListTokens(pb.ListTokensRequest()))

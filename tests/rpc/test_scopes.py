@@ -89,10 +89,12 @@ async def test_refusal_of_a_bound_caller__says_why_and_what_to_ask_for(
 ):
     refused = await refusal(fleet.call(f"/tendhost.v1.{method}"))
     assert refused.text.startswith(
-        f"ci may not call {method.partition('/')[2]}: its token is bound to hosts (groups web), and "
+        f"ci may not call {method.partition('/')[2]}: its credential is bound to hosts (groups web), and "
     )
     assert why in refused.text
-    assert refused.text.endswith("a token that is bound to no hosts: tendhost token create")
+    assert refused.text.endswith(
+        "bound to no hosts: another token (tendhost token create), or other claims in a JWT"
+    )
     assert refused.facts["why"] in refused.text
 
 

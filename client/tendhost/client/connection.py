@@ -10,8 +10,9 @@ from pathlib import Path
 
 import grpc
 
-from tendhost.client.contexts import Context, Contexts, read_file
+from tendhost.client.contexts import LARGEST_FILE, Context, Contexts
 from tendhost.client.errors import InvalidRequest
+from tendhost.client.given_files import FileUnusable, GivenFile, read_given
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 SERVER_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE = "TENDHOST_SERVER", "TENDHOST_TOKEN", "TENDHOST_CA"
@@ -22,6 +23,8 @@ _HOST_AND_PORT = re.compile(
 )
 """Names and addresses, and no scheme of gRPC's own (doc/naming.md of gRPC)."""
 LAST_PORT = 65535
+LONGEST_TOKEN = 16 << 10
+"""Characters. A server takes no more metadata with a call than this, of which the token is most."""
 _SOCKET_ADDRESS = re.compile(r"unix:(?:///|(?!//))[^\x00-\x1f\x7f%?#,]+")
 """gRPC takes it for a URI: it decodes "%", leaves out what follows "?" or "#", and takes unix://a for a host."""
 _CERTIFICATES = re.compile(
@@ -120,6 +123,11 @@ class Connection:
         """What goes with each call. Raises InvalidRequest for a token that cannot be sent."""
         if not self.token:
             return ()
+        if len(self.token) > LONGEST_TOKEN:
+            raise InvalidRequest(
+                f"token: it has {len(self.token)} characters, and a server takes at most {LONGEST_TOKEN}; take a token"
+                " of tendhost (tendhost token create), or have the issuer leave claims out of the JWT"
+            )
         if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
             raise InvalidRequest(
                 "token: it holds spaces or letters that no token has; copy it again into TENDHOST_TOKEN, or log in"
@@ -162,9 +170,11 @@ def default_connection(
     current = contexts.current
     if current is None and contexts.current_name and not named:
         # The server on this machine instead would get commands that are meant for another one.
+        remedy = f"choose one: tendhost context use NAME (the contexts: {contexts.names})"
+        if not contexts.contexts:
+            remedy = "there is no context any more; log in: tendhost login --server ADDRESS"
         raise InvalidRequest(
-            f"the current context {contexts.current_name!r} is not there; choose one: tendhost context use NAME"
-            f" (the contexts: {contexts.names})"
+            f"the current context {contexts.current_name!r} is not there; {remedy}"
         )
     if current is not None and named in ("", current.server):
         found = _of_context(current)
@@ -240,24 +250,25 @@ def _is_loopback(server: str) -> bool:
 def _pem(path: str, what: str, kind: str) -> bytes | None:
     if not path:
         return None
-    content, mode = _read(Path(path).expanduser(), what)
+    given = _read(Path(path).expanduser(), what)
+    content = given.data
     if f"{kind}-----".encode() not in content:
         found = "a private key" if b"PRIVATE KEY-----" in content else "something else"
         wanted = "a private key" if kind == "PRIVATE KEY" else "a certificate"
         raise InvalidRequest(f"{what}: {path!r} is {found}, expected {wanted} in PEM form")
-    if b"PRIVATE KEY-----" in content and mode & 0o077:
+    if b"PRIVATE KEY-----" in content and given.exposed:
         raise InvalidRequest(
             f"{what}: others may read {path!r}, which has a private key; run: chmod 600 {path}"
         )
     return content
 
 
-def _read(path: Path, what: str) -> tuple[bytes, int]:
-    """The content and the mode of a file. Raises InvalidRequest."""
+def _read(path: Path, what: str) -> GivenFile:
+    """Raises InvalidRequest."""
     try:
-        return read_file(path)
-    except OSError as error:
-        raise InvalidRequest(f"{what}: {str(path)!r} cannot be read: {error.strerror}") from error
+        return read_given(path, most=LARGEST_FILE)
+    except FileUnusable as error:
+        raise InvalidRequest(f"{what}: {str(path)!r} {error}") from error
 
 
 def _require_certificates(path: str, what: str, content: bytes | None) -> None:

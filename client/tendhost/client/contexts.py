@@ -1,19 +1,18 @@
 """Contexts: servers under names of their own, with the credentials for each, in a file of the user."""
 
-import errno
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from tendhost.client.errors import InvalidRequest
+from tendhost.client.given_files import FileMissing, FileUnusable, read_given
 
 NAME_FORM = "1 to 64 letters, digits and . _ @ + - of which the first is a letter or a digit"
 _NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
-_LARGEST = 4 << 20
+LARGEST_FILE = 4 << 20
 """Bytes of a file that are read; bundles of all public CAs have a twentieth of it."""
 
 
@@ -95,23 +94,6 @@ def require_name(name: str) -> None:
         raise InvalidRequest(f"invalid name {name!r} of a context, expected {NAME_FORM}")
 
 
-def read_file(path: Path) -> tuple[bytes, int]:
-    """The content and the mode of a file. Raises OSError, also for what is no regular file."""
-    try:
-        # Not blocking: a FIFO without a writer would hold up the command for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except ValueError as error:  # a NUL in the path
-        raise OSError(errno.EINVAL, str(error)) from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, expected a file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(_LARGEST), mode
-    finally:
-        os.close(descriptor)
-
-
 def load_contexts(environment: Mapping[str, str]) -> Contexts:
     """The contexts of the user: none where there is no file.
 
@@ -121,9 +103,9 @@ def load_contexts(environment: Mapping[str, str]) -> Contexts:
     root = Path(base) if Path(base).is_absolute() else Path.home() / ".config"
     path = root / "tendhost" / "contexts.json"
     try:
-        raw, mode = read_file(path)
-        content = json.loads(raw.decode("utf-8"))
-        if mode & 0o077:
+        given = read_given(path, most=LARGEST_FILE)
+        content = json.loads(given.data.decode("utf-8"))
+        if given.exposed:
             raise InvalidRequest(
                 f"{path} holds credentials, and others may read it; run: chmod 600 {path}"
             )
@@ -132,10 +114,10 @@ def load_contexts(environment: Mapping[str, str]) -> Contexts:
             contexts=tuple(_context(given) for given in content["contexts"]),
             current_name=_text(content["current"]),
         )
-    except FileNotFoundError:
+    except FileMissing:
         return Contexts(path=path)
-    except OSError as error:
-        raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
+    except FileUnusable as error:
+        raise InvalidRequest(f"{path} {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidRequest(
             f"{path} is not a file of contexts; remove it and log in again: tendhost login"

@@ -302,3 +302,16 @@ def test_info__says_how_audit_sinks_go(tendhost, server):
     )
     (_, told) = tendhost("info", "--output", "json").json["audit_sinks"]
     assert (told["name"], told["missed"], told["number"]) == ("siem", 4, 0)
+
+
+def test_version__is_shown_whatever_the_contexts_are(tendhost, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "tendhost" / "contexts.json"
+    file.parent.mkdir()
+    for content in ("{", '{"current": "gone", "contexts": []}'):
+        file.write_text(content)
+        file.chmod(0o600)
+        assert tendhost("version").status == 0
+        assert tendhost("context", "list").status in (0, 2)
+    file.write_text("{")
+    assert tendhost("info").status == 2

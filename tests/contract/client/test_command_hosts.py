@@ -1,5 +1,8 @@
 """`tendhost host …`: what it asks, what it prints, how it ends."""
 
+import os
+from pathlib import Path
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -161,7 +164,7 @@ def test_known_hosts_file__is_sent_as_it_is(tendhost, server, tmp_path):
     assert tendhost("host", "set", "web1", "--repin", *named).status == 0
     for request in (*server.requests("RegisterHost"), *server.requests("ReconfigureHost")):
         assert request.known_hosts == file.read_text()
-    for bad, why in (("", "is empty"), ("x" * (1024 * 1024 + 1), "expected at most 1048576")):
+    for bad, why in (("", "is empty"), ("x" * (1024 * 1024 + 1), "has more than 1048576 bytes")):
         file.write_text(bad)
         done = tendhost("host", "add", "web1", "--address", "10.0.0.5", *named)
         assert done.status == 2
@@ -643,7 +646,7 @@ def test_an_empty_check_alone_takes_all_of_them_away(tendhost, server):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--pre-hook", "/nowhere/hook"), "--pre-hook: cannot read /nowhere/hook"),
+        (("--pre-hook", "/nowhere/hook"), "--pre-hook: /nowhere/hook cannot be read: No such file"),
         (
             ("--hook-timeout", "5m"),
             "--hook-timeout, --hook-exit-code and --secret-hooks require --pre-hook or --post-hook",
@@ -695,3 +698,37 @@ def test_host_sudoers__of_root_has_no_sudoers_file(tendhost, server):
         "authorized_keys": "a\n",
         "sudoers": "",
     }
+
+
+FILE_OPTIONS = (
+    ("host", "add", "web1", "--address", "10.0.0.5", "--known-hosts"),
+    ("host", "add", "web1", "--address", "10.0.0.5", "--host-key"),
+    ("host", "add", "web1", "--address", "10.0.0.5", "--pre-hook"),
+    ("host", "set", "web1", "--add-host-key"),
+    ("host", "set", "web1", "--post-hook"),
+    ("host", "set", "web1", "--known-hosts"),
+    (
+        "host",
+        "import-known-hosts",
+    ),
+)
+
+
+@pytest.mark.parametrize("words", FILE_OPTIONS, ids=" ".join)
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_file__that_is_none_is_refused_and_nothing_waits(
+    tendhost, server, tmp_path: Path, words: tuple[str, ...], kind: str
+):
+    given = tmp_path / "given"
+    if kind == "pipe":
+        os.mkfifo(given)
+    elif kind == "device":
+        given.symlink_to("/dev/zero")
+    else:
+        with given.open("wb") as file:
+            file.truncate(1 << 40)
+    done = tendhost(*words, str(given))
+    assert (done.status, done.out) == (2, "")
+    assert f"{given} cannot be read: it " in done.err
+    assert not server.requests("RegisterHost")
+    assert not server.requests("ReconfigureHost")

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.client.connection import DEFAULT_TARGET, Connection, default_connection
+from tendhost.client.connection import (
+    DEFAULT_TARGET,
+    LONGEST_TOKEN,
+    Connection,
+    default_connection,
+)
 from tendhost.client.contexts import Context, Contexts, load_contexts
 from tendhost.client.errors import InvalidRequest
 
@@ -124,7 +129,9 @@ def test_file__that_is_none_is_refused(nowhere: dict[str, str]):
     path = load_contexts(nowhere).path
     path.parent.mkdir(parents=True)
     os.mkfifo(path, 0o600)  # to read it would wait for a writer for ever
-    with pytest.raises(InvalidRequest, match="cannot be read: it is a folder, a pipe or a device"):
+    with pytest.raises(
+        InvalidRequest, match="cannot be read: it is a pipe, expected a regular file"
+    ):
         load_contexts(nowhere)
 
 
@@ -133,6 +140,10 @@ def test_current_context__that_is_not_there_is_no_other_server(nowhere: dict[str
     with listening(tmp_path / "run/tendhost/tendhostd.sock"):
         with pytest.raises(InvalidRequest, match=r"'prod' is not there; .* context use NAME"):
             default_connection(nowhere, known)
+        with pytest.raises(
+            InvalidRequest, match=r"there is no context any more; log in: tendhost login"
+        ):
+            default_connection(nowhere, contexts(current="prod"))
         assert default_connection(nowhere, known, server="other:2").server == "other:2"
 
 
@@ -307,3 +318,12 @@ def test_addresses__of_which_one_is_none_are_refused(server: str):
 def test_addresses__of_which_only_some_have_tls_are_refused(server: str):
     with pytest.raises(InvalidRequest, match="some addresses have TLS and some have none"):
         Connection(server=server)
+
+
+def test_token__that_no_server_takes_is_not_sent():
+    longest = Connection(server="127.0.0.1:1", token="x" * LONGEST_TOKEN)
+    assert longest.metadata()
+    with pytest.raises(
+        InvalidRequest, match="token: it has 16385 characters, and a server takes at most 16384"
+    ):
+        replace(longest, token="x" * (LONGEST_TOKEN + 1)).metadata()

@@ -1,7 +1,10 @@
 """What `tendhost.client` exports: programs import it from there, so none of it goes away."""
 
+import ast
 import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
@@ -277,3 +280,18 @@ def test_no_protobuf_reaches_the_hands_of_a_user():
         if name in METHODS:
             told = str(inspect.signature(method))
             assert "pb2" not in told, name
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", Path("docs/sdk.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.partition("\n")[0])
+def test_example_of_the_sdk__imports_what_it_uses(block: str) -> None:
+    tree = compile(block, "sdk.md", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    found = list(ast.walk(tree))
+    imported = {
+        alias.name for node in found if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    used = {node.id for node in found if isinstance(node, ast.Name)}
+    assert {name for name in used if hasattr(client, name)} <= imported
+    assert {name for name in imported if not hasattr(client, name)} == set()

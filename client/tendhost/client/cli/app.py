@@ -71,8 +71,8 @@ def _session(
         ),
     ] = Output.TABLE,
 ) -> None:
-    if context.invoked_subcommand == "context":
-        # It calls no server, and mends what keeps the others from one.
+    if context.invoked_subcommand in ("context", "version"):
+        # They call no server, and work where the others cannot: `context` mends what keeps those from one.
         context.obj = Session(Connection(server=DEFAULT_TARGET), output)
         return
     try:

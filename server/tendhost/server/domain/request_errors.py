@@ -371,7 +371,8 @@ class PermissionMissing(RequestError):
             return f"{self.principal} may not call {self.method}, which no role permits"
         return (
             f"{self.principal} may not call {self.method}: its roles are {own}, and it needs"
-            f" {' or '.join(self.needed)}; ask an admin for a token: tendhost token create"
+            f" {' or '.join(self.needed)}; ask an admin for that role: in another token (tendhost token create), or for"
+            " a JWT at its issuer, or for a certificate in the configuration of the server"
         )
 
 
@@ -383,8 +384,8 @@ class CallNotScoped(RequestError):
     scope: str
     why: str
     template = (
-        "{principal} may not call {method}: its token is bound to hosts ({scope}), and {why}; ask an admin for a token"
-        " that is bound to no hosts: tendhost token create"
+        "{principal} may not call {method}: its credential is bound to hosts ({scope}), and {why}; ask an admin for one"
+        " that is bound to no hosts: another token (tendhost token create), or other claims in a JWT"
     )
 
 
@@ -586,7 +587,9 @@ class TooManyCalls(RequestError):
     principal: str
     what: str
     limit: int
-    template = "{principal} makes too many {what}: at most {limit}; try again in a second, and send fewer at once"
+    template = (
+        "{principal} makes more than {limit} {what}; try again in a second, and send fewer at once"
+    )
 
 
 class TooManyStreams(RequestError):
@@ -594,7 +597,7 @@ class TooManyStreams(RequestError):
 
     principal: str
     limit: int
-    template = "{principal} has {limit} open streams, which is the most; close one, or watch more hosts with one stream"
+    template = "{principal} has {limit} open streams, and may have no more; close one, or watch more hosts with one"
 
 
 class TooManyOperations(RequestError):
@@ -602,7 +605,7 @@ class TooManyOperations(RequestError):
 
     limit: int
     template = (
-        "{limit} operations are unfinished, which is the most; try again when some have ended:"
+        "the server has {limit} unfinished operations, and starts no more; try again when some have ended:"
         " tendhost operation list"
     )
 
@@ -613,7 +616,7 @@ class TooManyQueued(RequestError):
     host: str
     limit: int
     template = (
-        "{limit} operations are queued for host {host!r}, which is the most; try again when one has ended, or cancel"
+        "host {host!r} has {limit} queued operations, and can have no more; try again when one has ended, or cancel"
         " one: tendhost operation cancel ID"
     )
 
@@ -623,8 +626,8 @@ class TooManyRollouts(RequestError):
 
     limit: int
     template = (
-        "{limit} rollouts are unfinished, which is the most; cancel those that nobody needs:"
-        " tendhost rollout list"
+        "the server has {limit} unfinished rollouts, and takes no more; cancel those that nobody needs:"
+        " tendhost rollout list, tendhost rollout cancel ID"
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,9 @@ class TcpConnector:
             except ConnectionRefusedError:
                 problem = f"port {port} refuses connections"
             except OSError as error:
-                problem = (error.strerror or str(error)).lower()
+                # Of asyncio the text would be "Connect call failed", with the address once more.
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                problem = f"port {port} cannot be reached: {reason.lower()}"
         raise HostUnreachable(host=host, address=address, problem=problem)
 
     def close(self) -> None:

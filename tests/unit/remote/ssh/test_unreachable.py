@@ -102,10 +102,11 @@ async def test_silent_address_is_waited_for_within_the_bound(
 async def test_missing_route_is_said_so(
     connector: SshConnector, target: Target, network: dict[str, OSError]
 ) -> None:
-    network["127.0.0.9"] = OSError(errno.EHOSTUNREACH, "No route to host")
-    error = await refusal(connector, replace(target, address="127.0.0.9"))
+    # As asyncio words it.
+    network["127.0.0.9"] = OSError(errno.EHOSTUNREACH, "Connect call failed ('127.0.0.9', 22)")
+    error = await refusal(connector, replace(target, address="127.0.0.9", port=22))
     assert isinstance(error, HostUnreachable)
-    assert error.problem == "no route to host"
+    assert error.problem == "port 22 cannot be reached: no route to host"
 
 
 async def test_name_that_does_not_resolve_is_said_so(

@@ -9,6 +9,10 @@ import typer
 from tendhost.client import HealthCheck, HealthChecks, Hook, HttpProbe, TcpProbe
 from tendhost.client.cli.formatting import duration
 from tendhost.client.cli.session import refuse
+from tendhost.client.given_files import FileUnusable, read_given
+
+LARGEST_SCRIPT = 64 * 1024
+"""Bytes of a script that the server accepts."""
 
 PreHook = Annotated[
     str | None,
@@ -85,9 +89,11 @@ def hook_of(
     if not path:
         return "none"
     try:
-        script = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        refuse(f"{option}: cannot read {path}: {error}")
+        script = read_given(Path(path), most=LARGEST_SCRIPT).data.decode("utf-8")
+    except FileUnusable as error:
+        refuse(f"{option}: {path} {error}")
+    except UnicodeDecodeError as error:
+        refuse(f"{option}: {path} is no text in UTF-8: {error}")
     limit = duration(timeout, "--hook-timeout") if timeout else timedelta(minutes=5)
     if not script:
         refuse(f"{option}: {path} is empty")

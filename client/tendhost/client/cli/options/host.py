@@ -41,6 +41,7 @@ from tendhost.client.cli.options.scope import (
     Without,
 )
 from tendhost.client.cli.session import refuse
+from tendhost.client.given_files import FileUnusable, read_given
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
 Address = typer.Option(
@@ -320,8 +321,6 @@ with_settings = option_group(settings_of, "given")
 E = TypeVar("E", bound=StrEnum)
 MOST_KNOWN_HOSTS = 1024 * 1024
 """Characters of a known_hosts file that the server accepts."""
-
-
 LARGEST_KEY_FILE = 65_536
 
 
@@ -338,10 +337,11 @@ def host_keys_of(typed: list[str] | None, option: str) -> list[str]:
 def _host_key_of(text: str, option: str) -> str:
     file = Path(text)
     try:
-        if "\n" in text or not file.is_file():
+        if not text or "\n" in text or not file.exists():
             return text
-        with file.open("rb") as opened:
-            found = opened.read(LARGEST_KEY_FILE + 1).decode("utf-8", "replace")
+        found = read_given(file, most=LARGEST_KEY_FILE).data.decode("utf-8", "replace")
+    except FileUnusable as error:
+        refuse(f"{option}: {text} {error}; expected a public key")
     except ValueError:  # a NUL in what is no path
         return text
     except OSError as error:
@@ -351,8 +351,6 @@ def _host_key_of(text: str, option: str) -> str:
         refuse(f"{option}: cannot read {text}: {error.strerror}")
     if "PRIVATE KEY" in found:
         refuse(f"{option}: {text} is a private key; expected the public key, {text}.pub")
-    if len(found) > LARGEST_KEY_FILE:
-        refuse(f"{option}: {text} has more than {LARGEST_KEY_FILE} bytes; expected a public key")
     return found
 
 
@@ -361,15 +359,11 @@ def known_hosts_of(file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        text = file.read_bytes().decode("utf-8", "replace")
-    except OSError as error:
-        refuse(f"--known-hosts: cannot read {file}: {error.strerror}")
+        text = read_given(file, most=MOST_KNOWN_HOSTS).data.decode("utf-8", "replace")
+    except FileUnusable as error:
+        refuse(f"--known-hosts: {file} {error}")
     if not text.strip():
         refuse(f"--known-hosts: {file} is empty; expected a known_hosts file")
-    if len(text) > MOST_KNOWN_HOSTS:
-        refuse(
-            f"--known-hosts: {file} has {len(text)} characters; expected at most {MOST_KNOWN_HOSTS}"
-        )
     return text
 
 
