@@ -83,7 +83,7 @@ oldest: .tools/oldest/.installed
 	@$(PY) -m venv --clear .tools/oldest
 	@$(PY) scripts/oldest_versions.py >.tools/oldest/constraints.txt
 	@.tools/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint .tools/oldest/constraints.txt --editable '.[server,notify,oidc,test]'
+		--constraint .tools/oldest/constraints.txt --editable '.[server,notify,oidc,postgres,test]'
 	@touch $@
 
 .PHONY: test-long

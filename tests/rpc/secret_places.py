@@ -10,6 +10,7 @@ SECRET_SETTINGS = frozenset(
         "audit_sink.url",
         "notify.urls",
         "ssh_key",
+        "store",
         "tls_key",
         "wave_hook.url",
     }

@@ -198,7 +198,7 @@ def test_every_setting_is_in_the_documentation_with_its_default():
             assert "| that of `tendhostd tls init` |" in row
         elif field.name != "state_dir":
             default = f"{field.default:g}" if isinstance(field.default, float) else field.default
-            default = "none" if default == () else default
+            default = "none" if default in ((), "") else default
             assert f"| {default} |" in row or f"| `{default}` |" in row, row
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 SERVER = Path(__file__).resolve().parents[2] / "server" / "tendhost" / "server"
 
-WHOLE_STORE = {"engine/engine.py", "store/protocol.py"}
-"""Modules that name Store: where it is defined, and the engine, which hands it to each part of itself."""
+WHOLE_STORE = {"engine/engine.py", "store/opening.py", "store/protocol.py"}
+"""Modules that name Store: where it is defined and opened, and the engine, which hands it to each part of itself."""
 
 
 def modules(root: Path) -> Iterator[tuple[str, ast.Module]]:

@@ -16,6 +16,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tendhostd {version('tendhost')}")
     _add_place(parser)
     parser.add_argument(
+        "--store",
+        metavar="ADDRESS",
+        help="address of a PostgreSQL database: postgresql://USER@HOST/DATABASE (SQLite in the state folder)",
+    )
+    parser.add_argument(
         "--listen",
         metavar="ADDRESSES",
         help="addresses, separated by commas: unix:/path, HOST:PORT, tls://HOST:PORT or mtls://HOST:PORT"

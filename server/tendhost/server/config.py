@@ -174,6 +174,8 @@ class Settings:
     """The CA of client certificates. By default that of `tendhostd tls init`."""
     state_dir: Path = Path()
     """The folder of the database. By default $XDG_STATE_HOME/tendhost, else ~/.local/state/tendhost."""
+    store: str = field(default="", repr=False)
+    """The address of a PostgreSQL database, which may hold a password; empty: SQLite, in `state_dir`."""
     log_level: str = "info"
     """debug, info, warning or error."""
     operations_at_once: int = 64
@@ -278,7 +280,7 @@ _TABLES: Mapping[str, type[Any]] = {
     "client_certificate": ClientCertificateSettings,
     "oidc_issuer": OidcIssuerSettings,
 }
-_SECRET = ("url", "urls", "command")
+_SECRET = ("url", "urls", "command", "store")
 WEB_URL = "an http or https URL"
 _WHEN = ("before_wave", "after_wave")
 

@@ -55,13 +55,17 @@ from tendhost.server.startup import (
 from tendhost.server.store import audit_export
 from tendhost.server.store.audit_export import AuditFailed
 from tendhost.server.store.backup import CopyFailed, back_up, restore
-from tendhost.server.store.sqlite import open_store
+from tendhost.server.store.opening import open_configured
 from tendhost.server.tls_commands import TLS_COMMANDS, TlsAnswer
 
 logger = logging.getLogger(__name__)
 
 DATABASE = "tendhost.db"
 VERSION = version("tendhost")
+ON_POSTGRESQL = (
+    "this command reads and writes SQLite databases, and the database is PostgreSQL (store); copy it with pg_dump, and"
+    " restore it with pg_restore"
+)
 TEST_MESSAGE = Message(
     title="tendhost: test message",
     body="This notification target works.",
@@ -86,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tendhostd: {without_secrets(str(error))}", file=sys.stderr)
         return 2
     database = settings.state_dir / DATABASE
+    if settings.store and (command in ("backup", "restore") or audit in ("verify", "export")):
+        print(f"tendhostd: {ON_POSTGRESQL}", file=sys.stderr)
+        return 2
     if command == "backup":
         return _told(lambda: _back_up(database, copy, force=force))
     if command == "restore":
@@ -212,7 +219,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, told_to_stop.set)
-    store = await open_store(settings.state_dir / DATABASE)
+    store = await open_configured(settings.store, settings.state_dir / DATABASE)
     connector = RoutingConnector(ssh=ssh_settings(settings, os.environ, authorities))
     prober = NetworkProber()
     monitor = LoopMonitor()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.store.protocol import Store
-from tests.contract.store.backends import BACKENDS, address_of
+from tests.contract.store.backends import BACKENDS, EACH, address_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,10 @@ class Database:
     @property
     def opener(self) -> Callable[[str], Awaitable[Store]]:
         return BACKENDS[self.backend]
+
+    def another(self, folder: Path) -> "Database":
+        """A database of the same kind, in which nobody has been yet."""
+        return Database(backend=self.backend, address=address_of(self.backend, folder))
 
     def opened(self) -> AbstractAsyncContextManager[Store]:
         """The store, closed at the end."""
@@ -35,7 +39,7 @@ class Database:
             await store.aclose()
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=EACH)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     return Database(backend=request.param, address=address_of(request.param, tmp_path))
 

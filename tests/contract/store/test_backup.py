@@ -15,6 +15,7 @@ import pytest
 from tendhost.server.store.backup import CopyFailed, back_up
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
+from tests.contract.store.backends import address_of
 from tests.contract.store.conftest import Database
 from tests.contract.store.copies import (
     content,
@@ -27,6 +28,12 @@ from tests.contract.store.copies import (
     put_with_cp,
 )
 from tests.contract.store.samples import NOW, an_event, change, stored_host
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """One that is a file."""
+    return Database(backend="sqlite", address=address_of("sqlite", tmp_path))
 
 
 async def test_copy_of_a_database_in_use_holds_what_was_committed_and_is_one_private_file(

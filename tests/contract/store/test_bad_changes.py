@@ -82,9 +82,7 @@ def test_changes__any_mix_of_them_together_comes_to_the_same_as_one_by_one(
     database: Database, tmp_path_factory: pytest.TempPathFactory, mix: list[str]
 ) -> None:
     async def outcome(*, together: bool) -> object:
-        folder = tmp_path_factory.mktemp("mix")
-        own = replace(database, address=str(folder / "tendhost.db"))
-        async with own.opened() as store:
+        async with database.another(tmp_path_factory.mktemp("mix")).opened() as store:
             commits = [store.commit(_change(what)) for what in mix]
             if together:
                 results = await asyncio.gather(*commits, return_exceptions=True)

@@ -65,8 +65,7 @@ async def test_log_keeps_its_id_its_events_and_its_numbering_when_it_is_opened_a
 async def test_two_databases_have_logs_of_different_ids(
     store: Store, database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    elsewhere = replace(database, address=str(tmp_path_factory.mktemp("other") / "tendhost.db"))
-    async with elsewhere.opened() as other:
+    async with database.another(tmp_path_factory.mktemp("other")).opened() as other:
         assert (await other.log_bounds()).log_id != (await store.log_bounds()).log_id
 
 

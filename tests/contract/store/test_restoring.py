@@ -14,6 +14,7 @@ from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.backup import CopyFailed, Restoration, back_up, restore
 from tendhost.server.store.migrations import SCHEMA
 from tendhost.server.store.records import Change, Conflict
+from tests.contract.store.backends import address_of
 from tests.contract.store.conftest import Database
 from tests.contract.store.copies import (
     content,
@@ -29,6 +30,12 @@ from tests.contract.store.samples import NOW, change, stored_host
 
 LATER = datetime(2026, 3, 2, 3, 4, 5, tzinfo=UTC)
 NAMES_WHILE_OPEN = {"tendhost.db", "tendhost.db-shm", "tendhost.db-wal", "tendhost.db.lock"}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """One that is a file."""
+    return Database(backend="sqlite", address=address_of("sqlite", tmp_path))
 
 
 @pytest.fixture

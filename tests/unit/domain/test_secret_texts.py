@@ -71,4 +71,5 @@ def test_errors__hold_no_secrets():
 
 def test_programs__get_no_settings_of_tendhost():
     given = {"PATH": "/bin", "TENDHOST_SSH_KEY": "secret", "TENDHOST_TOKEN": "secret"}
+    given |= {"PGPASSWORD": "secret", "PGPASSFILE": "/secret"}
     assert environment_for_programs(given) == {"PATH": "/bin"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tendhost.server.domain.request_errors import HostNotFound, StoreUnavailable
 from tendhost.server.store.gathering import LARGEST_GROUP
 from tendhost.server.store.records import Unstorable
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 from tendhost.server.store.writer import Writer
 
 
@@ -63,8 +63,8 @@ async def writing(
         await writer.aclose()
 
 
-def insert(number: int, *, size: int = 0) -> Callable[[Session], int]:
-    def work(database: Session) -> int:
+def insert(number: int, *, size: int = 0) -> Callable[[DatabaseSession], int]:
+    def work(database: DatabaseSession) -> int:
         values = (number, b"." * size)
         database.execute("INSERT INTO numbers (number, padding) VALUES (?, ?)", values)
         return number
@@ -120,7 +120,7 @@ async def test_results_are_told_before_anybody_who_waits_for_one_goes_on(
 
 
 async def test_job_that_fails_is_undone_alone(database: Connection, path: Path) -> None:
-    def fail(database: Session) -> None:
+    def fail(database: DatabaseSession) -> None:
         insert(2)(database)
         raise HostNotFound(host="web1")
 
@@ -236,25 +236,25 @@ async def test_locked_database_refuses_until_it_is_let_go(database: Connection, 
     assert numbers(path) == [1]
 
 
-def _executing(statement: str, *values: Any) -> Callable[[Session], int]:
-    def work(database: Session) -> int:
+def _executing(statement: str, *values: Any) -> Callable[[DatabaseSession], int]:
+    def work(database: DatabaseSession) -> int:
         database.execute(statement, values)
         return 0
 
     return work
 
 
-def _buggy(database: Session) -> int:
+def _buggy(database: DatabaseSession) -> int:
     insert(77)(database)
     raise ZeroDivisionError("a fault of the program")
 
 
-def _conflicting(database: Session) -> int:
+def _conflicting(database: DatabaseSession) -> int:
     insert(78)(database)
     raise HostNotFound(host="web1")
 
 
-BAD: dict[str, Callable[[Session], int]] = {
+BAD: dict[str, Callable[[DatabaseSession], int]] = {
     "a number beyond 64 bits": insert(2**63),
     "a lone surrogate": _executing("INSERT INTO numbers (padding) VALUES (?)", "\ud800"),
     "a value of no type": _executing("INSERT INTO numbers (padding) VALUES (?)", object()),
@@ -339,7 +339,7 @@ async def test_failure_at_any_statement_keeps_nothing_and_passes(
 async def test_rollback_that_fails_does_not_end_the_writer(
     database: Connection, path: Path, statement: str
 ) -> None:
-    def fail(database: Session) -> None:
+    def fail(database: DatabaseSession) -> None:
         insert(1)(database)
         raise sqlite3.OperationalError("disk I/O error") if "TO" not in statement else OSError
 
@@ -353,7 +353,7 @@ async def test_rollback_that_fails_does_not_end_the_writer(
 
 
 async def test_damage_found_by_a_job_is_the_databases_trouble(database: Connection) -> None:
-    def fail(database: Session) -> None:
+    def fail(database: DatabaseSession) -> None:
         raise sqlite3.DatabaseError("database disk image is malformed")
 
     async with writing(database) as writer:

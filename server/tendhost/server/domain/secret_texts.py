@@ -7,6 +7,8 @@ would then stand in logs, in audit records, and in the output of scripts.
 import re
 from collections.abc import Mapping
 
+_DATABASE_SECRETS = frozenset({"PGPASSWORD", "PGPASSFILE"})
+"""How libpq's clients, and the server's own, are given the password of a database."""
 _SECRET = re.compile(
     r"(?P<token>tend_[0-9a-z]{12}_)[0-9a-z_]+"
     # RFC 7519: a header and a claims set, each of which is a JSON object, and a signature.
@@ -29,4 +31,8 @@ def without_secrets(text: str) -> str:
 
 def environment_for_programs(environment: Mapping[str, str]) -> dict[str, str]:
     """The server's environment for a program that it starts: without the settings and secrets of tendhost."""
-    return {name: value for name, value in environment.items() if not name.startswith("TENDHOST_")}
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("TENDHOST_") and name not in _DATABASE_SECRETS
+    }

@@ -38,7 +38,7 @@ from tendhost.server.store.records import (
     RequestRecord,
     Touched,
 )
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 RESTORED = "restored"
 """The key in `meta` of when the copy was made that this database was restored from."""
@@ -61,7 +61,7 @@ class Written:
     """Number of the audit record; 0: there is none."""
 
 
-def write(database: Session, change: Change) -> Written:
+def write(database: DatabaseSession, change: Change) -> Written:
     """Write `change`. Raises what Store.commit raises, and leaves undoing to the caller.
 
     Whatever numbers an event or an audit record begins with the row of the counter, which stays locked until the
@@ -113,7 +113,7 @@ def write(database: Session, change: Change) -> Written:
     return Written(Committed(revision=revision), numbered, _touched(change), audited)
 
 
-def _require_room(database: Session, change: Change) -> None:
+def _require_room(database: DatabaseSession, change: Change) -> None:
     """Raise Conflict where the hosts that go down with a change are too many for a disruption budget."""
     if change.guard is not None:
         new = {rollout.id for rollout in change.rollouts}
@@ -124,7 +124,7 @@ _TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})
 _QUIET = _TOKENS | {"operations", "log", "held", "request", "audit", "at", "settles_restoration"}
 
 
-def _write_quietly(database: Session, change: Change) -> Written:
+def _write_quietly(database: DatabaseSession, change: Change) -> Written:
     """Write a change without events: no revision is reached, so only what has a number of its own for that
     may be in it."""
     lock = sql.CURRENT_REVISION if change.audit is None else sql.LOCK_COUNTER
@@ -164,7 +164,7 @@ def _touched(change: Change) -> Touched:
     )
 
 
-def stored_response(database: Session, request: str, digest: bytes) -> bytes | None:
+def stored_response(database: DatabaseSession, request: str, digest: bytes) -> bytes | None:
     """The stored response to this request; None: it is new. Raises RequestIdReused."""
     row = database.execute(sql.GET_REQUEST, (request,)).fetchone()
     if row is None:
@@ -175,7 +175,7 @@ def stored_response(database: Session, request: str, digest: bytes) -> bytes | N
     return answer
 
 
-def _write_records(database: Session, change: Change, revision: int) -> int:
+def _write_records(database: DatabaseSession, change: Change, revision: int) -> int:
     """Write what is kept of the change itself; the number of the audit record, 0: there is none."""
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
@@ -190,13 +190,15 @@ def _write_records(database: Session, change: Change, revision: int) -> int:
     return audit_chain.append(database, change.audit, revision)
 
 
-def _write_request(database: Session, request: RequestRecord, revision: int, at: datetime) -> None:
+def _write_request(
+    database: DatabaseSession, request: RequestRecord, revision: int, at: datetime
+) -> None:
     answer = request.respond(revision)
     values = (request.id, request.digest, answer, rows.instant(at), revision)
     database.execute(sql.INSERT_REQUEST, values)
 
 
-def _write_host(database: Session, host: Host, revision: int) -> None:
+def _write_host(database: DatabaseSession, host: Host, revision: int) -> None:
     status = host.status
     text = rows.document(replace(host, revision=revision))
     labels = rows.labels(host)
@@ -217,7 +219,7 @@ def _write_host(database: Session, host: Host, revision: int) -> None:
         _write_labels(database, host)
 
 
-def _require_distinct(database: Session, host: Host) -> None:
+def _require_distinct(database: DatabaseSession, host: Host) -> None:
     for what, statement, value in (
         *(("host key", sql.SAME_HOST_KEY, key) for key in host.host_keys),
         ("address", sql.SAME_ENDPOINT, host.config.endpoint),
@@ -227,7 +229,7 @@ def _require_distinct(database: Session, host: Host) -> None:
             raise HostDuplicate(host=host.name, other=row[0], same=what)
 
 
-def _require_route(database: Session, host: Host) -> None:
+def _require_route(database: DatabaseSession, host: Host) -> None:
     """Raise InvalidArgument if the jumps of a host that was just written lead nowhere, or it can be none itself."""
     if host.config.address == LOCAL and (users := _users_of(database, host)):
         problem = (
@@ -243,20 +245,20 @@ def _require_route(database: Session, host: Host) -> None:
         raise InvalidArgument(FieldViolation("config.jump", str(error))) from error
 
 
-def _users_of(database: Session, jump: Host) -> tuple[str, ...]:
+def _users_of(database: DatabaseSession, jump: Host) -> tuple[str, ...]:
     """Hosts that are reached through `jump`: as many as a message names, and one more."""
     found = database.execute(sql.HOSTS_BEHIND_JUMP, (jump.name, MOST_NAMED + 1)).fetchall()
     return tuple(name for (name,) in found)
 
 
-def _count_keys(database: Session, tags: Iterable[str], more: int) -> None:
+def _count_keys(database: DatabaseSession, tags: Iterable[str], more: int) -> None:
     """Count a host once for each key of its tags KEY=VALUE."""
     parts = (tag.partition("=") for tag in tags)
     for key in sorted({key for key, _, value in parts if key and value}):
         _count(database, "key", key, more)
 
 
-def _write_labels(database: Session, host: Host) -> None:
+def _write_labels(database: DatabaseSession, host: Host) -> None:
     _count_keys(database, host.config.tags, 1)
     for kind, statement, names in (
         ("tag", sql.INSERT_TAG, host.config.tags),
@@ -267,7 +269,7 @@ def _write_labels(database: Session, host: Host) -> None:
             _count(database, kind, name, 1)
 
 
-def _clear_labels(database: Session, host: Host) -> None:
+def _clear_labels(database: DatabaseSession, host: Host) -> None:
     tags = database.execute(sql.TAGS_OF_HOST, (host.name,)).fetchall()
     _count_keys(database, (tag for (tag,) in tags), -1)
     for kind, those, delete in (
@@ -279,13 +281,13 @@ def _clear_labels(database: Session, host: Host) -> None:
         database.execute(delete, (host.name,))
 
 
-def _count(database: Session, kind: str, name: str, more: int) -> None:
+def _count(database: DatabaseSession, kind: str, name: str, more: int) -> None:
     database.execute(sql.ADD_COUNT, (kind, name, more))
     if more < 0:
         database.execute(sql.DELETE_EMPTY_COUNT, (kind, name))
 
 
-def _remove_host(database: Session, host: Host, revision: int) -> None:
+def _remove_host(database: DatabaseSession, host: Host, revision: int) -> None:
     running = database.execute(sql.RUNNING_OPERATION, (host.name,)).fetchone()
     if running is not None:
         raise HostBusy(host=host.name, operation=rows.operation_of(running[0]).id)
@@ -299,7 +301,7 @@ def _remove_host(database: Session, host: Host, revision: int) -> None:
     database.execute(sql.NOTE_REMOVAL, (host.name, revision))
 
 
-def _write_operation(database: Session, operation: Operation, revision: int) -> None:
+def _write_operation(database: DatabaseSession, operation: Operation, revision: int) -> None:
     new = replace(operation, revision=revision, quiet_writes=0)
     if operation.revision == 0:
         status, end = str(new.status), rows.moment(new.ended_at)
@@ -311,7 +313,7 @@ def _write_operation(database: Session, operation: Operation, revision: int) -> 
     _replace_operation(database, operation, new)
 
 
-def _replace_operation(database: Session, former: Operation, new: Operation) -> None:
+def _replace_operation(database: DatabaseSession, former: Operation, new: Operation) -> None:
     """Store `new` where `former` is what is stored."""
     status, end = str(new.status), rows.moment(new.ended_at)
     state = (new.id, status, new.disruptive, end)
@@ -325,7 +327,7 @@ def _replace_operation(database: Session, former: Operation, new: Operation) -> 
     raise _refusal(database, new)
 
 
-def _refusal(database: Session, operation: Operation) -> HostBusy | Conflict:
+def _refusal(database: DatabaseSession, operation: Operation) -> HostBusy | Conflict:
     """Which of the two indexes spoke: one operation of an id, one running operation of a host."""
     row = database.execute(sql.RUNNING_OPERATION, (operation.host,)).fetchone()
     running = None if row is None else rows.operation_of(row[0])
@@ -335,7 +337,7 @@ def _refusal(database: Session, operation: Operation) -> HostBusy | Conflict:
     return Conflict(what=f"operation {operation.id}")
 
 
-def _write_log(database: Session, chunk: LogChunk) -> None:
+def _write_log(database: DatabaseSession, chunk: LogChunk) -> None:
     values = (chunk.operation, chunk.offset, chunk.data)
     if database.execute(sql.INSERT_LOG, values).rowcount == 0:
         raise Conflict(what=f"the log of operation {chunk.operation}")
@@ -344,7 +346,7 @@ def _write_log(database: Session, chunk: LogChunk) -> None:
         database.execute(sql.CUT_LOG, (chunk.operation, begin, end))
 
 
-def _write_rollout(database: Session, rollout: Rollout, revision: int) -> None:
+def _write_rollout(database: DatabaseSession, rollout: Rollout, revision: int) -> None:
     text = rows.document(replace(rollout, revision=revision))
     status, end = str(rollout.status), rows.moment(rollout.ended_at)
     values = (rollout.id, status, end, revision, text)
@@ -356,7 +358,7 @@ def _write_rollout(database: Session, rollout: Rollout, revision: int) -> None:
         raise Conflict(what=f"rollout {rollout.id}")
 
 
-def _write_named(database: Session, change: Change, revision: int) -> None:
+def _write_named(database: DatabaseSession, change: Change, revision: int) -> None:
     """What users keep under names of their own, or say of more than one host."""
     for schedule in change.schedules:
         _write_schedule(database, schedule, revision)
@@ -375,7 +377,7 @@ def _write_named(database: Session, change: Change, revision: int) -> None:
     _write_tokens(database, change)
 
 
-def _write_tokens(database: Session, change: Change) -> None:
+def _write_tokens(database: DatabaseSession, change: Change) -> None:
     for token in change.tokens:
         if database.execute(sql.PUT_TOKEN, rows.token_row(token)).rowcount == 0:
             raise Conflict(what=f"token {token.id}")
@@ -386,7 +388,7 @@ def _write_tokens(database: Session, change: Change) -> None:
     database.executemany(sql.NOTE_TOKEN_USED, used)
 
 
-def _write_schedule(database: Session, schedule: Schedule, revision: int) -> None:
+def _write_schedule(database: DatabaseSession, schedule: Schedule, revision: int) -> None:
     row = rows.schedule_row(schedule, revision)
     if schedule.revision == 0:
         if database.execute(sql.INSERT_SCHEDULE, row).rowcount == 0:
@@ -396,13 +398,13 @@ def _write_schedule(database: Session, schedule: Schedule, revision: int) -> Non
         raise Conflict(what=f"schedule {schedule.name}")
 
 
-def _remove_schedule(database: Session, schedule: Schedule) -> None:
+def _remove_schedule(database: DatabaseSession, schedule: Schedule) -> None:
     values = (schedule.name, schedule.revision)
     if database.execute(sql.DELETE_SCHEDULE, values).rowcount == 0:
         raise Conflict(what=f"schedule {schedule.name}")
 
 
-def _write_selection(database: Session, selection: SavedSelection, revision: int) -> None:
+def _write_selection(database: DatabaseSession, selection: SavedSelection, revision: int) -> None:
     row = rows.selection_row(selection, revision)
     if selection.revision == 0:
         if database.execute(sql.INSERT_SELECTION, row).rowcount == 0:
@@ -412,7 +414,7 @@ def _write_selection(database: Session, selection: SavedSelection, revision: int
         raise Conflict(what=f"selection {selection.name}")
 
 
-def _write_group_policy(database: Session, policy: GroupPolicy, revision: int) -> None:
+def _write_group_policy(database: DatabaseSession, policy: GroupPolicy, revision: int) -> None:
     row = rows.group_policy_row(policy, revision)
     if policy.revision == 0:
         done = database.execute(sql.INSERT_GROUP_POLICY, row)
@@ -422,7 +424,7 @@ def _write_group_policy(database: Session, policy: GroupPolicy, revision: int) -
         raise _group_policy_conflict(policy)
 
 
-def _remove_group_policy(database: Session, policy: GroupPolicy) -> None:
+def _remove_group_policy(database: DatabaseSession, policy: GroupPolicy) -> None:
     values = (policy.group, policy.revision)
     if database.execute(sql.DELETE_GROUP_POLICY, values).rowcount == 0:
         raise _group_policy_conflict(policy)
@@ -433,30 +435,30 @@ def _group_policy_conflict(policy: GroupPolicy) -> Conflict:
     return Conflict(what=what)
 
 
-def restored_from(database: Session) -> datetime | None:
+def restored_from(database: DatabaseSession) -> datetime | None:
     """See Store.restored_from."""
     row = database.execute(sql.GET_META, (RESTORED,)).fetchone()
     return datetime.fromisoformat(row[0]) if row else None
 
 
-def clock_trust(database: Session) -> ClockTrust | None:
+def clock_trust(database: DatabaseSession) -> ClockTrust | None:
     """See Store.clock_trust."""
     row = database.execute(sql.GET_META, (CLOCK_TRUST,)).fetchone()
     return rows.clock_trust_of(row[0]) if row else None
 
 
-def told_expiries(database: Session) -> ToldExpiries | None:
+def told_expiries(database: DatabaseSession) -> ToldExpiries | None:
     """See Store.told_expiries."""
     row = database.execute(sql.GET_META, (TOLD_EXPIRIES,)).fetchone()
     return rows.told_expiries_of(row[0]) if row else None
 
 
-def save_clock_trust(database: Session, trust: ClockTrust) -> None:
+def save_clock_trust(database: DatabaseSession, trust: ClockTrust) -> None:
     """See Store.save_clock_trust."""
     database.execute(sql.SET_META, (CLOCK_TRUST, rows.document(trust)))
 
 
-def save_plan(database: Session, plan: RolloutPlan) -> None:
+def save_plan(database: DatabaseSession, plan: RolloutPlan) -> None:
     """See Store.save_plan."""
     outline = plan.outline
     values = (plan.id, rows.instant(plan.created_at), rows.document(outline))
@@ -472,12 +474,14 @@ def save_plan(database: Session, plan: RolloutPlan) -> None:
     )
 
 
-def save_notification_cursor(database: Session, target: str, cursor: NotificationCursor) -> None:
+def save_notification_cursor(
+    database: DatabaseSession, target: str, cursor: NotificationCursor
+) -> None:
     """See Store.save_notification_cursor."""
     database.execute(sql.PUT_CURSOR, (target, rows.document(cursor)))
 
 
-def retain_notification_cursors(database: Session, targets: Collection[str]) -> None:
+def retain_notification_cursors(database: DatabaseSession, targets: Collection[str]) -> None:
     """See Store.retain_notification_cursors."""
     known = [reader for (reader,) in database.execute(sql.READERS).fetchall()]
     gone = [(reader,) for reader in known if reader not in targets]

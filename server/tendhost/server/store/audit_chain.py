@@ -10,7 +10,7 @@ from tendhost.server.domain.access.audit import AuditEntry, AuditRecord, Head, h
 from tendhost.server.domain.access.principal import CredentialKind
 from tendhost.server.store import sql
 from tendhost.server.store.rows import at_instant, instant
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 DROPPED = "audit_dropped"
 """The key in `meta` of the head of the records that were pruned."""
@@ -21,7 +21,7 @@ it takes to mend a receiver."""
 _EVERY = 2**63 - 1
 
 
-def append(database: Session, record: AuditRecord, revision: int) -> int:
+def append(database: DatabaseSession, record: AuditRecord, revision: int) -> int:
     """Write a record behind the last one; its number."""
     former = last(database)
     entry = AuditEntry(number=former.number + 1, revision=revision, record=record, hash="")
@@ -29,7 +29,7 @@ def append(database: Session, record: AuditRecord, revision: int) -> int:
     return entry.number
 
 
-def last(database: Session) -> Head:
+def last(database: DatabaseSession) -> Head:
     """The head of the chain: that of the last record, or of what was pruned."""
     row = database.execute(sql.LAST_AUDIT).fetchone()
     if row is None:
@@ -37,13 +37,13 @@ def last(database: Session) -> Head:
     return Head(number=row[0], hash=row[1] or Head().hash)
 
 
-def dropped_head(database: Session) -> Head:
+def dropped_head(database: DatabaseSession) -> Head:
     """What the first record that is kept follows."""
     row = database.execute(sql.GET_META, (DROPPED,)).fetchone()
     return Head() if row is None else Head(**json.loads(row[0]))
 
 
-def drop_beginning(database: Session, old: tuple[int, int, int], most: int) -> int:
+def drop_beginning(database: DatabaseSession, old: tuple[int, int, int], most: int) -> int:
     """Drop old records from the beginning, and keep the head of what is dropped; the number of records.
 
     What a sink was not sent yet is kept for LONGEST_HELD more. `old` is as for everything that is pruned.
@@ -62,18 +62,18 @@ def drop_beginning(database: Session, old: tuple[int, int, int], most: int) -> i
     return database.execute(sql.PRUNE_AUDIT, (row[0],)).rowcount
 
 
-def cursor_of(database: Session, sink: str) -> Head | None:
+def cursor_of(database: DatabaseSession, sink: str) -> Head | None:
     """The last record that a sink was sent; None: the sink is new."""
     row = database.execute(sql.GET_AUDIT_CURSOR, (sink,)).fetchone()
     return None if row is None else Head(number=row[0], hash=row[1])
 
 
-def save_cursor(database: Session, sink: str, head: Head) -> None:
+def save_cursor(database: DatabaseSession, sink: str, head: Head) -> None:
     """Store the last record that a sink was sent."""
     database.execute(sql.PUT_AUDIT_CURSOR, (sink, head.number, head.hash))
 
 
-def retain_cursors(database: Session, sinks: Collection[str]) -> None:
+def retain_cursors(database: DatabaseSession, sinks: Collection[str]) -> None:
     """Forget all other sinks, so that nothing is kept for them."""
     gone = [(sink,) for sink, _ in database.execute(sql.AUDIT_CURSORS) if sink not in sinks]
     database.executemany(sql.DELETE_AUDIT_CURSOR, gone)

@@ -24,7 +24,7 @@ from tendhost.server.store.reads.policies import PolicyReads
 from tendhost.server.store.reads.rollouts import RolloutReads
 from tendhost.server.store.reads.scopes import ScopeReads
 from tendhost.server.store.records import Change, Committed, LogBounds, Touched
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Ends:
     audited: int
 
 
-def ends_of(database: Session) -> Ends:
+def ends_of(database: DatabaseSession) -> Ends:
     """Where the logs begin and end."""
     return Ends(
         log_id=database.execute(sql.GET_META, (LOG_ID,)).fetchone()[0],
@@ -60,7 +60,7 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
         self._listeners: list[Callable[[Touched], None]] = []
 
     @abstractmethod
-    async def _submit(self, work: Callable[[Session], T]) -> T:
+    async def _submit(self, work: Callable[[DatabaseSession], T]) -> T:
         """What `work` returns, run in a transaction that is committed then. See Gathering.submit."""
 
     # --- writes -----------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
     async def prune(
         self, *, before: datetime, now: datetime, requests_before: int, keep_events: int
     ) -> int:
-        def work(database: Session) -> pruning.Pruned:
+        def work(database: DatabaseSession) -> pruning.Pruned:
             return pruning.prune(
                 database,
                 before=before,
@@ -102,10 +102,14 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
                 events.extend(result.events)
                 self._audit_tail.reach(result.audited)
         if events:
-            self._recent.extend(events)
+            self._add_events(events)
         for result in results:
             if isinstance(result, apply_change.Written):
                 self._tell(result.touched)
+
+    def _add_events(self, events: Sequence[Event]) -> None:
+        """Add what this process has committed to the events in memory."""
+        self._recent.extend(events)
 
     def _tell(self, touched: Touched) -> None:
         for listener in self._listeners:
@@ -158,7 +162,7 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
         if newest is not None:
             return newest
 
-        def work(database: Session) -> Sequence[Event]:
+        def work(database: DatabaseSession) -> Sequence[Event]:
             return [rows.event_of(row) for row in database.execute(sql.GET_EVENTS, (after, limit))]
 
         return await self._read(work)
@@ -202,7 +206,7 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
     async def save_audit_cursor(
         self, sink: str, head: Head, *, missed: AuditRecord | None = None
     ) -> None:
-        def work(database: Session) -> apply_change.Written | None:
+        def work(database: DatabaseSession) -> apply_change.Written | None:
             audit_chain.save_cursor(database, sink, head)
             if missed is None:
                 return None

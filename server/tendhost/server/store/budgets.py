@@ -6,10 +6,10 @@ from datetime import datetime
 from tendhost.server.domain.rollouts.budgets import NAMED, Usage, is_untagged, room
 from tendhost.server.store import sql
 from tendhost.server.store.records import BudgetGuard, Conflict
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 
-def usage(database: Session, scope: str, failed_since: datetime | None) -> Usage:
+def usage(database: DatabaseSession, scope: str, failed_since: datetime | None) -> Usage:
     """See HostStore.usage."""
     values = _values(scope, failed_since)
     named = database.execute(sql.FAILED_NAMES, (*values, NAMED)).fetchall()
@@ -21,7 +21,7 @@ def usage(database: Session, scope: str, failed_since: datetime | None) -> Usage
     )
 
 
-def require(database: Session, guard: BudgetGuard, *, new: Collection[str]) -> None:
+def require(database: DatabaseSession, guard: BudgetGuard, *, new: Collection[str]) -> None:
     """Raise Conflict where a budget is overspent, or where a rollout has begun that was not taken into account.
 
     What goes down with the change is written already, and events of it have been numbered: so no other change
@@ -36,7 +36,7 @@ def require(database: Session, guard: BudgetGuard, *, new: Collection[str]) -> N
             raise Conflict(what=f"the disruption budget {bound.budget.limit}")
 
 
-def _hosts(database: Session, scope: str) -> int:
+def _hosts(database: DatabaseSession, scope: str) -> int:
     """Number of hosts in a scope."""
 
     def count(kind: str, name: str) -> int:

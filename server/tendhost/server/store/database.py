@@ -105,7 +105,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return database
 
 
-def of_newer_version(path: Path, schema: int) -> str:
+def of_newer_version(path: Path | str, schema: int) -> str:
     """What is said of a database with a schema that this program does not know."""
     return (
         f"{path} was written by a newer tendhost"

@@ -16,21 +16,25 @@ class RecentEvents:
     def __init__(self, revision: int) -> None:
         self.revision = revision
         self._events: list[Event] = []
+        self._last = revision
+        """Revision of the last event in memory: what lies behind it is in the database alone so far."""
         self._extended = asyncio.Event()
 
     def extend(self, events: Sequence[Event]) -> None:
         """Add events that were committed, and wake those that wait for them."""
-        if events[0].revision > self.revision + 1:
+        if events[0].revision > self._last + 1:
             self._events.clear()  # there is a gap before them
-        self._events.extend(event for event in events if event.revision > self.revision)
-        self._reached(max(self.revision, events[-1].revision))
+            self._last = events[0].revision - 1
+        self._events.extend(event for event in events if event.revision > self._last)
+        self._last = max(self._last, events[-1].revision)
         if len(self._events) > 2 * KEPT:
             del self._events[:-KEPT]
+        if self._last > self.revision:
+            self._reached(self._last)
 
     def reach(self, revision: int) -> None:
         """Note what the database has reached; events that were not added are read from there."""
         if revision > self.revision:
-            self._events.clear()
             self._reached(revision)
 
     def _reached(self, revision: int) -> None:
@@ -47,8 +51,10 @@ class RecentEvents:
         """At most `limit` events after `revision`; None where they are not in memory."""
         if revision >= self.revision:
             return ()
-        if not self._events or revision < self._events[0].revision - 1:
+        if not self._events or not self._events[0].revision - 1 <= revision < self._last:
             return None
+        if revision + limit > self._last < self.revision:
+            return None  # more than the memory has
         first = revision - self._events[0].revision + 1
         return self._events[first : first + limit]
 

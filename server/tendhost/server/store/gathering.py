@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.records import Unstorable
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ idle loop that is no time at all; on a busy one, where commits cost most, they b
 class Work:
     """What a caller has handed in, and what became of it."""
 
-    work: Callable[[Session], Any]
+    work: Callable[[DatabaseSession], Any]
     done: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
@@ -76,7 +76,7 @@ class Gathering:
         self._crowded = False
         self._closed = False
 
-    async def submit(self, work: Callable[[Session], T]) -> T:
+    async def submit(self, work: Callable[[DatabaseSession], T]) -> T:
         """Run `work` in a transaction of its own as far as it can tell, and commit it.
 
         Raises the TendhostError that `work` raised; Unstorable where it failed in any other way of its

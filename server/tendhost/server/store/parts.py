@@ -16,14 +16,14 @@ from tendhost.server.store.records import (
     RolloutView,
     Unreadable,
 )
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 ROWS_AT_ONCE = 1000
 """A read looks at no more hosts than this, so that other readers wait for milliseconds only."""
 
 
 def hosts_part(
-    database: Session, selection: HostFilter, *, after: str, limit: int, size: int
+    database: DatabaseSession, selection: HostFilter, *, after: str, limit: int, size: int
 ) -> HostsPart:
     """See Store.hosts_part."""
     text, values = host_sql.select_hosts(selection, after=after, limit=ROWS_AT_ONCE)
@@ -49,7 +49,7 @@ def hosts_part(
 
 
 def changed_hosts(
-    database: Session, selection: HostFilter, *, after: HostCursor, limit: int, size: int
+    database: DatabaseSession, selection: HostFilter, *, after: HostCursor, limit: int, size: int
 ) -> HostsPart:
     """See Store.changed_hosts."""
     found: list[Host | Unreadable] = []
@@ -89,7 +89,7 @@ def changed_hosts(
 
 
 def rollout_view(
-    database: Session, id: str, *, after: RolloutCursor, limit: int, size: int
+    database: DatabaseSession, id: str, *, after: RolloutCursor, limit: int, size: int
 ) -> RolloutView:
     """See Store.rollout_view."""
     row = database.execute(sql.GET_ROLLOUT, (id,)).fetchone()
@@ -134,7 +134,7 @@ def _selected(selection: HostFilter, name: str, document: str | None) -> Host | 
     return host if isinstance(host, Unreadable) or selection.matches(host) else None
 
 
-def _revision(database: Session) -> int:
+def _revision(database: DatabaseSession) -> int:
     """The revision as of which everything is read in this transaction."""
     revision: int = database.execute(sql.CURRENT_REVISION).fetchone()[0]
     return revision

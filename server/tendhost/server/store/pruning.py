@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tendhost.server.store import audit_chain, rows, sql
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
@@ -29,7 +29,7 @@ class Pruned:
 
 
 def prune(
-    database: Session,
+    database: DatabaseSession,
     *,
     before: datetime,
     now: datetime,
@@ -64,17 +64,17 @@ _Old = tuple[int, int, int]
 """Before which date and up to which revision a record is old, and after which date a date is none."""
 
 
-def _prune_rows(database: Session, statement: str, old: tuple[int, ...]) -> _Dropped:
+def _prune_rows(database: DatabaseSession, statement: str, old: tuple[int, ...]) -> _Dropped:
     dropped = database.execute(statement, (*old, ROWS_AT_ONCE)).rowcount
     return dropped, dropped >= ROWS_AT_ONCE
 
 
-def _prune_audit(database: Session, old: _Old) -> _Dropped:
+def _prune_audit(database: DatabaseSession, old: _Old) -> _Dropped:
     dropped = audit_chain.drop_beginning(database, old, ROWS_AT_ONCE)
     return dropped, dropped >= ROWS_AT_ONCE
 
 
-def _prune_operations(database: Session, old: _Old) -> _Dropped:
+def _prune_operations(database: DatabaseSession, old: _Old) -> _Dropped:
     oldest = (*old, OPERATIONS_AT_ONCE)
     logs = database.execute(sql.PRUNE_LOGS, (*oldest, LOG_CHUNKS_AT_ONCE)).rowcount
     if logs == LOG_CHUNKS_AT_ONCE:
@@ -83,7 +83,7 @@ def _prune_operations(database: Session, old: _Old) -> _Dropped:
     return logs + operations, operations >= OPERATIONS_AT_ONCE
 
 
-def _prune_rollouts(database: Session, old: _Old) -> _Dropped:
+def _prune_rollouts(database: DatabaseSession, old: _Old) -> _Dropped:
     """Drop old rollouts: each row in one commit, its members in as many further commits as it takes."""
     oldest = (*old, ROLLOUTS_AT_ONCE)
     database.execute(sql.NOTE_PRUNED_ROLLOUTS, oldest)
@@ -103,7 +103,7 @@ def _prune_rollouts(database: Session, old: _Old) -> _Dropped:
     return dropped, True
 
 
-def _prune_plans(database: Session, cut: int) -> _Dropped:
+def _prune_plans(database: DatabaseSession, cut: int) -> _Dropped:
     oldest = (cut, PLANS_AT_ONCE)
     database.execute(sql.PRUNE_PLAN_PARTS, oldest)
     plans = database.execute(sql.PRUNE_PLANS, oldest).rowcount
@@ -111,7 +111,7 @@ def _prune_plans(database: Session, cut: int) -> _Dropped:
 
 
 def _last_to_prune(
-    database: Session, former: int, dates: tuple[int, int], keep_events: int
+    database: DatabaseSession, former: int, dates: tuple[int, int], keep_events: int
 ) -> tuple[int, bool]:
     """The last event that goes now, and whether others may follow; only so many go at once.
 
@@ -129,7 +129,7 @@ def _last_to_prune(
     return up_to, former < up_to == bound < current
 
 
-def pruned_to(database: Session) -> int:
+def pruned_to(database: DatabaseSession) -> int:
     """The highest event revision that was pruned."""
     row = database.execute(sql.GET_META, (PRUNED_TO,)).fetchone()
     return int(row[0]) if row else 0

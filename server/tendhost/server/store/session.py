@@ -27,7 +27,7 @@ class Result(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Session(Protocol):
+class DatabaseSession(Protocol):
     """Runs statements of `sql` and `host_sql`, whose parameters are numbered from ?1 on."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Result:

@@ -311,7 +311,7 @@ INSERT_AUDIT = f"""
 """  # noqa: S608
 
 # Leases. `database_clock()` is the one clock of all replicas, in microseconds: a function that the store on SQLite
-# makes, and an expression in the dialect of another database.
+# makes for its connection, and that PostgreSQL has beside the tables.
 PUT_REPLICA = """
     INSERT INTO replicas (id, name, lease_until, document)
     VALUES (?1, ?2, database_clock() + ?3, ?4)
@@ -357,7 +357,7 @@ CLAIM = _each_kind("""
     WHERE id = ?1 AND {due} AND {free} RETURNING lease_epoch
 """)
 TAKE = _each_kind("""
-    UPDATE {table} SET owner = ?2, lease_epoch = ?3 WHERE id = ?1 AND lease_epoch = ?3 - 1
+    UPDATE {table} SET owner = ?2, lease_epoch = ?3 WHERE id = ?1 AND lease_epoch + 1 = ?3
 """)
 HOLDS = _each_kind("""
     UPDATE {table} SET lease_epoch = lease_epoch

@@ -14,7 +14,7 @@ from tendhost.server.store import sql
 from tendhost.server.store.base import BaseStore, ends_of
 from tendhost.server.store.database import open_for_writing, take_lock
 from tendhost.server.store.reads.connections import ReadConnections
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 from tendhost.server.store.writer import Writer
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class SqliteStore(ReadConnections, BaseStore):
             database, self._committed, name=str(path), when_unusable=self._unusable.set
         )
 
-    async def _submit(self, work: Callable[[Session], T]) -> T:
+    async def _submit(self, work: Callable[[DatabaseSession], T]) -> T:
         return await self._writer.submit(work)
 
     async def until_unusable(self, *, timeout: timedelta) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tendhost.server.failpoints import reached
 from tendhost.server.store.gathering import Gathering, Work, refuse
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Callable[[Session], T]) -> T:
+    async def submit(self, work: Callable[[DatabaseSession], T]) -> T:
         """See Gathering.submit."""
         return await self._gathering.submit(work)
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tendhost.server.store import rows
 from tendhost.server.store.records import Page
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 T = TypeVar("T")
 
@@ -19,15 +19,15 @@ class Reads(ABC):
         """The first row of a statement that finds rows by their key; None: there is none."""
 
     @abstractmethod
-    async def _look_up(self, work: Callable[[Session], T]) -> T:
+    async def _look_up(self, work: Callable[[DatabaseSession], T]) -> T:
         """What `work` returns, which looks up a few rows by their keys; it runs on the event loop."""
 
     @abstractmethod
-    async def _read(self, work: Callable[[Session], T]) -> T:
+    async def _read(self, work: Callable[[DatabaseSession], T]) -> T:
         """What `work` returns, which reads a bounded number of rows as of one moment; it runs in a thread."""
 
     @abstractmethod
-    async def _survey(self, work: Callable[[Session], T]) -> T:
+    async def _survey(self, work: Callable[[DatabaseSession], T]) -> T:
         """As _read, for what reads a whole fleet or plan; one at a time."""
 
     async def _one(self, text: str, *values: object) -> Any:
@@ -37,7 +37,7 @@ class Reads(ABC):
     async def _all(
         self, text: str, values: Sequence[object], decode: Callable[[str], T]
     ) -> Sequence[T]:
-        def work(database: Session) -> Sequence[T]:
+        def work(database: DatabaseSession) -> Sequence[T]:
             return [decode(row[0]) for row in database.execute(text, tuple(values))]
 
         return await self._read(work)
@@ -45,7 +45,7 @@ class Reads(ABC):
     async def _page(
         self, text: str, values: Sequence[object], decode: Callable[[str], T], limit: int
     ) -> Page[T]:
-        def work(database: Session) -> Page[T]:
+        def work(database: DatabaseSession) -> Page[T]:
             found = [
                 rows.row_of(decode, document, str(key[0]), str(key[-1]))
                 for document, *key in database.execute(text, tuple(values))

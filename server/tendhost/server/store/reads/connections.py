@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.database import open_for_reading
 from tendhost.server.store.reads.base import Reads
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 T = TypeVar("T")
 
@@ -46,17 +46,19 @@ class ReadConnections(Reads):
         with self._errors_translated():
             return self._direct.execute(text, values).fetchone()
 
-    async def _look_up(self, work: Callable[[Session], T]) -> T:
+    async def _look_up(self, work: Callable[[DatabaseSession], T]) -> T:
         with self._errors_translated():
             return work(self._direct)
 
-    async def _read(self, work: Callable[[Session], T]) -> T:
+    async def _read(self, work: Callable[[DatabaseSession], T]) -> T:
         return await self._on_thread(work, self._readers)
 
-    async def _survey(self, work: Callable[[Session], T]) -> T:
+    async def _survey(self, work: Callable[[DatabaseSession], T]) -> T:
         return await self._on_thread(work, self._surveyor)
 
-    async def _on_thread(self, work: Callable[[Session], T], threads: ThreadPoolExecutor) -> T:
+    async def _on_thread(
+        self, work: Callable[[DatabaseSession], T], threads: ThreadPoolExecutor
+    ) -> T:
         def on_thread() -> T:
             database: sqlite3.Connection | None = getattr(self._threads, "database", None)
             if database is None:

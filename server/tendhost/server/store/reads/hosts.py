@@ -20,7 +20,7 @@ from tendhost.server.store.records import (
     Page,
     Unreadable,
 )
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class HostReads(Reads):
         return None if text is None else rows.host_of(text)
 
     async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
-        def work(database: Session) -> Page[Host]:
+        def work(database: DatabaseSession) -> Page[Host]:
             found: list[Host | Unreadable] = []
             position = after
             while True:
@@ -85,7 +85,7 @@ class HostReads(Reads):
         names = (*selection.names, *selection.exclude_hosts)
         tags = (*selection.all_tags, *selection.any_tags)
 
-        def work(database: Session) -> KnownNames:
+        def work(database: DatabaseSession) -> KnownNames:
             def found(text: str, wanted: Sequence[str]) -> frozenset[str]:
                 rows = (database.execute(text, (name,)).fetchone() for name in wanted)
                 return frozenset(row[0] for row in rows if row is not None)
@@ -106,7 +106,7 @@ class HostReads(Reads):
         mine = (host.host_key, host.config.endpoint, host.status.machine_id)
         statements = (sql.ALIKE_BY_HOST_KEY, sql.ALIKE_BY_ENDPOINT, sql.ALIKE_BY_MACHINE_ID)
 
-        def work(database: Session) -> tuple[Duplicate, ...]:
+        def work(database: DatabaseSession) -> tuple[Duplicate, ...]:
             found = [
                 row
                 for statement, value in zip(statements, mine, strict=True)
@@ -126,7 +126,7 @@ class HostReads(Reads):
         return await self._read(work)
 
     async def hosts_behind(self, jump: str, *, limit: int) -> tuple[Host, ...]:
-        def work(database: Session) -> tuple[Host, ...]:
+        def work(database: DatabaseSession) -> tuple[Host, ...]:
             found = database.execute(sql.GET_HOSTS_BEHIND_JUMP, (jump, limit)).fetchall()
             return tuple(rows.host_of(document) for (document,) in found)
 
@@ -143,7 +143,7 @@ class HostReads(Reads):
         return rows.inventory_of(host, row)
 
     async def survey(self, read: Callable[[Iterable[HostSummary]], T]) -> T:
-        def work(database: Session) -> T:
+        def work(database: DatabaseSession) -> T:
             return read(map(host_summaries.host_summary_of, _documents(database)))
 
         return await self._survey(work)
@@ -172,7 +172,7 @@ class HostReads(Reads):
         )
 
 
-def _documents(database: Session) -> Iterator[str]:
+def _documents(database: DatabaseSession) -> Iterator[str]:
     """The documents of all hosts, a part at a time: they may be more than the memory should hold at once."""
     position = ""
     while True:
@@ -183,7 +183,7 @@ def _documents(database: Session) -> Iterator[str]:
         position = part[-1][1]
 
 
-def _pending(database: Session, selection: HostFilter) -> Iterator[HostPending]:
+def _pending(database: DatabaseSession, selection: HostFilter) -> Iterator[HostPending]:
     position = ""
     while True:
         text, values = host_sql.select_pending(selection, after=position, limit=SURVEYED_AT_ONCE)

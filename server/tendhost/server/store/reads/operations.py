@@ -8,7 +8,7 @@ from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.store import rows, sql
 from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import LogChunk, Page
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 CHUNKS_AT_ONCE = 64
 """Chunks of a log that are read in one go: the log of an operation may have 16 MiB, and a page of it needs few."""
@@ -65,7 +65,7 @@ class OperationReads(Reads):
         return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
 
     async def log(self, operation: str, *, offset: int, limit: int) -> LogChunk:
-        def work(database: Session) -> LogChunk:
+        def work(database: DatabaseSession) -> LogChunk:
             begin, found = offset, bytearray()
             for position, data in _chunks(database, operation, offset):
                 wanted = data[max(0, offset - position) :]
@@ -81,7 +81,7 @@ class OperationReads(Reads):
         return await self._read(work)
 
 
-def _chunks(database: Session, operation: str, offset: int) -> Iterator[tuple[int, bytes]]:
+def _chunks(database: DatabaseSession, operation: str, offset: int) -> Iterator[tuple[int, bytes]]:
     """The chunks of a log from the one on that `offset` lies in, each with its own offset."""
     statement, position = sql.GET_LOG, offset
     while True:

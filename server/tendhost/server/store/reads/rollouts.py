@@ -15,7 +15,7 @@ from tendhost.server.domain.rollouts.rollout import (
 from tendhost.server.store import apply_change, parts, rows, sql
 from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import Page, RolloutCursor, RolloutView
-from tendhost.server.store.session import Session
+from tendhost.server.store.session import DatabaseSession
 
 ALL_PARTS = 2**31
 """More than any plan has."""
@@ -66,7 +66,7 @@ class RolloutReads(Reads):
         return None if text is None else rows.member_of(text)
 
     async def memberships(self, host: str, *, limit: int) -> Sequence[tuple[Member, int]]:
-        def work(database: Session) -> Sequence[tuple[Member, int]]:
+        def work(database: DatabaseSession) -> Sequence[tuple[Member, int]]:
             found = database.execute(sql.PLACES_OF_HOST, (host, limit))
             return [(rows.member_of(text), revision) for text, revision in found]
 
@@ -102,14 +102,14 @@ class RolloutReads(Reads):
         return None if at is None else rows.at_instant(at)
 
     async def plan(self, id: str) -> RolloutPlan:
-        def work(database: Session) -> RolloutPlan:
+        def work(database: DatabaseSession) -> RolloutPlan:
             parts = database.execute(sql.GET_PLAN_PARTS, (id, 0, ALL_PARTS))
             return plan_of(_outline(database, id), (rows.plan_part_of(text) for (text,) in parts))
 
         return await self._survey(work)
 
     async def plan_page(self, id: str, *, first: int, last: int) -> tuple[PlanOutline, PlanPart]:
-        def work(database: Session) -> tuple[PlanOutline, PlanPart]:
+        def work(database: DatabaseSession) -> tuple[PlanOutline, PlanPart]:
             numbers = (
                 first // apply_change.PLAN_PART,
                 max(first, last - 1) // apply_change.PLAN_PART,
@@ -123,7 +123,7 @@ class RolloutReads(Reads):
         return await self._read(work)
 
 
-def _outline(database: Session, id: str) -> PlanOutline:
+def _outline(database: DatabaseSession, id: str) -> PlanOutline:
     row = database.execute(sql.GET_PLAN, (id,)).fetchone()
     if row is None:
         raise PlanNotFound(plan=id)
