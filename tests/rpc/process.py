@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ class Process:
 
     process: asyncio.subprocess.Process
     address: str
+    """The last of its addresses."""
+    ports: Sequence[int] = ()
+    """Of its TCP addresses."""
 
     async def ended_after(self, signum: signal.Signals) -> Ended:
         """Send a signal, and give how the server ended."""
@@ -101,7 +105,8 @@ async def serving_process(
         async with asyncio.timeout(START_SECONDS):
             ready = (await process.stdout.readline()).decode()
             assert ready, (await process.stderr.read()).decode()
-        yield Process(process=process, address=ready.split()[-1])
+        ports = [int(port) for port in re.findall(r":(\d+)(?=,|$)", ready.strip())]
+        yield Process(process=process, address=ready.split()[-1], ports=ports)
     finally:
         if process.returncode is None:
             process.kill()

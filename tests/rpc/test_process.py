@@ -3,15 +3,19 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
+from tendhost.server.certificates import issue_server, make_authority
 from tendhost.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,
@@ -244,3 +248,37 @@ async def test_grpcurl_registers_and_lists_hosts_and_reads_an_error(tmp_path: Pa
         assert "InvalidArgument" in refused.stderr
         assert "config.name" in refused.stderr
         assert "config.address" in refused.stderr
+
+
+async def test_server__says_at_its_start_what_its_log_lacks_and_shows_it_when_asked(tmp_path: Path):
+    folder = tmp_path / "state" / "tls"
+    now = datetime.now(UTC)
+    make_authority(folder, now=now)
+    issue_server(folder, ["localhost", "127.0.0.1"], now=now)
+    listen = "127.0.0.1:0,tls://127.0.0.1:0"
+    said = []
+    for asked in ({}, {"GRPC_VERBOSITY": "INFO"}, {"GRPC_VERBOSITY": "INFO", "GRPC_TRACE": "http"}):
+        how: dict[str, Any] = {"listen": listen, "auth": "required", "environment": asked}
+        async with serving_process(tmp_path, **how) as process:
+            plain, encrypted = process.ports
+            for port, first in (
+                (encrypted, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+                (encrypted, b"GET / HTTP/1.1\r\n\r\n"),
+                (plain, b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"),
+            ):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(first)
+                await reader.read()  # until the server closes the connection
+                writer.close()
+            said.append((await process.ended_after(signal.SIGTERM)).stderr)
+    silent, handshakes, traced = said
+    hint = "a client in plain text at an address with TLS, or with TLS at one without, has no line here"
+    assert [text.count(hint) for text in said] == [1, 1, 1]
+    assert "docs/access.md#tls-that-does-not-fit" in silent
+    for words in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+        assert "Handshake failed" in handshakes
+        assert words in handshakes
+        assert words not in silent
+    mismatch = "Connect string mismatch: expected 'P' (80) got "
+    assert [mismatch in text for text in said] == [False, False, True]
+    assert re.search(r"SERVER \[ipv4:127\.0\.0\.1:\d+\]", traced.partition(mismatch)[0])

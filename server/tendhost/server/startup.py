@@ -81,7 +81,7 @@ def listeners_of(settings: Settings, files: TlsFiles | None) -> Sequence[Listene
             listener = listener_of(address)
         except ValueError:
             raise ConfigurationError(field="listen", value=address, expected=LISTEN_FORMS) from None
-        if listener.security in (Security.TLS, Security.MUTUAL_TLS):
+        if listener.encrypted:
             _require_tls(settings, address, listener, files)
         if listener.address in (known.address for known in listeners if _port_of(known) != "0"):
             raise ConfigurationError(field="listen", value=address, expected="each address once")
@@ -136,11 +136,10 @@ def tls_files(settings: Settings) -> TlsFiles | None:
 
 def expiries_reader(files: TlsFiles | None, listeners: Sequence[Listener]) -> ReadExpiries | None:
     """Reads when the certificates expire that the addresses of `listeners` need; None: they need none."""
-    securities = {listener.security for listener in listeners}
-    if files is None or not securities & {Security.TLS, Security.MUTUAL_TLS}:
+    if files is None or not any(listener.encrypted for listener in listeners):
         return None
     pair, client_ca = (files.certificate, files.key), files.client_ca
-    if Security.MUTUAL_TLS not in securities:
+    if all(listener.security is not Security.MUTUAL_TLS for listener in listeners):
         client_ca = None
 
     def read() -> Sequence[CertificateExpiry]:

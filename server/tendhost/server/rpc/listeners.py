@@ -1,6 +1,7 @@
 """The addresses that the server listens on: unix sockets and loopback in plain text, everything else with TLS."""
 
 import errno
+import logging
 import os
 import socket
 import stat
@@ -14,6 +15,8 @@ from tendhost.server.domain.access.listen import Listener, Security
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.rpc.tls import TlsFiles
 
+logger = logging.getLogger(__name__)
+
 
 def bind(
     server: grpc.aio.Server, listeners: Sequence[Listener], tls: TlsFiles | None, *, clock: Clock
@@ -22,7 +25,14 @@ def bind(
 
     Raises ConfigurationError where an address cannot be had, or certificates cannot be used.
     """
-    return [_bound(server, listener, tls, clock) for listener in listeners]
+    bound = [_bound(server, listener, tls, clock) for listener in listeners]
+    if any(listener.encrypted for listener in listeners):
+        # gRPC's core ends such connections by itself, and says so in its own log alone.
+        logger.info(
+            "a client in plain text at an address with TLS, or with TLS at one without, has no line here",
+            extra={"see": "GRPC_VERBOSITY=INFO", "page": "docs/access.md#tls-that-does-not-fit"},
+        )
+    return bound
 
 
 def _bound(server: grpc.aio.Server, listener: Listener, tls: TlsFiles | None, clock: Clock) -> str:

@@ -49,6 +49,11 @@ class Listener:
         prefixes = {Security.TLS: TLS_PREFIX, Security.MUTUAL_TLS: MUTUAL_TLS_PREFIX}
         return prefixes.get(self.security, "")
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether calls go through TLS."""
+        return self.security in (Security.TLS, Security.MUTUAL_TLS)
+
 
 def listener_of(text: str) -> Listener:
     """The address that a user wrote. Raises ValueError for anything but LISTEN_FORMS."""
