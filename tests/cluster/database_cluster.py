@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster.keeping import ClusterError, Keeping, gone, keeper, send
 from tests.cluster.links import Mode
-from tests.cluster.patroni import LOOK_SECONDS, Patroni, exchange
+from tests.cluster.patroni import LOOK_SECONDS, Patroni, exchange, working_members
 from tests.cluster.programs import give, postgresql_folder, program
 from tests.cluster.settings import (
     CLIENT_PORT,
@@ -33,7 +33,9 @@ from tests.cluster.settings import (
 )
 from tests.fleet.processes import descendants
 
-START_SECONDS = 60.0
+START_SECONDS = 90.0
+PATIENCE_SECONDS = 25.0
+"""Longer than what a node needs that comes back by itself."""
 FAILOVER_SECONDS = 60.0
 """Patroni 4 notices a dead primary after 20 seconds at the earliest; the rest is for a busy machine."""
 ROOM_BYTES = 1 << 30
@@ -67,13 +69,25 @@ class Cluster:
         return [m["name"] for m in await self._patroni.members() if m.get("role") == "sync_standby"]
 
     async def whole(self, *, nodes: int = len(NODES), seconds: float = START_SECONDS) -> str:
-        """Wait for a primary, that many nodes that work, and a synchronous one; returns the primary."""
+        """Wait until that many nodes work, one of them as primary and one synchronously; returns the primary.
+
+        A node that does not come back by itself is made anew from the primary, as its owner would do.
+        """
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + PATIENCE_SECONDS
 
         async def is_whole() -> bool:
+            nonlocal patience
             members = await self._patroni.members()
-            working = [m for m in members if m.get("state") in {"running", "streaming"}]
-            in_step = any(m.get("role") == "sync_standby" for m in working)
-            return len(working) >= nodes and in_step and await self._takes_writes()
+            working = working_members(members)
+            if len(working) >= nodes:
+                return await self._takes_writes()
+            if loop.time() > patience:
+                patience = loop.time() + PATIENCE_SECONDS
+                for name in {m["name"] for m in members} - {m["name"] for m in working}:
+                    with contextlib.suppress(ClusterError):
+                        await self._patroni.change(name, "/reinitialize", force=True)
+            return False
 
         await self.until(is_whole, f"a primary, and {nodes} nodes", seconds)
         return await self._any_primary()

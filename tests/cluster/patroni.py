@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.cluster.keeping import ClusterError
@@ -33,20 +34,36 @@ class Patroni:
                 return members
         return []
 
-    async def change(self, node: str, path: str, **body: str) -> None:
+    async def change(self, node: str, path: str, **body: str | bool) -> None:
         """Raises ClusterError with what Patroni says."""
         status, text = await self._ask(node, "POST", path, body)
         if status != 200:
             raise ClusterError(f"{node} refuses {path} {body}: {text}")
 
     async def _ask(
-        self, node: str, method: str, path: str, body: dict[str, str] | None = None
+        self, node: str, method: str, path: str, body: Mapping[str, str | bool] | None = None
     ) -> tuple[int, str]:
         url = f"http://{self._net.inside(node)}:{REST_PORT}{path}"
         if body is None:
             return await exchange(urllib.request.Request(url, method=method), LOOK_SECONDS)
         data = json.dumps(body).encode()
         return await exchange(urllib.request.Request(url, data, method=method), CHANGE_SECONDS)
+
+
+def working_members(members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that follow the leader of the cluster, and the leader; none where no node is synchronous.
+
+    A primary that stood still says of itself that it works, on a timeline that is not the leader's any more.
+    """
+    leader = next((m for m in members if m.get("role") == "leader"), None)
+    if leader is None or not any(m.get("role") == "sync_standby" for m in members):
+        return []
+    states = {"running", "streaming"}
+    return [
+        m
+        for m in members
+        if m.get("state") in states and m.get("timeline") == leader.get("timeline")
+    ]
 
 
 async def exchange(request: urllib.request.Request, seconds: float) -> tuple[int, str]:

@@ -21,6 +21,7 @@ CLUSTER_PACKAGES = (
     POSTGRESQL,
     DebianPackage("patroni", ("patroni",)),
     DebianPackage("etcd-server", ("etcd",)),
+    DebianPackage("python3-etcd", files=(Path("/usr/lib/python3/dist-packages/etcd"),)),
     DebianPackage("pgbouncer", ("pgbouncer",)),
     *PROXIES,
 )
@@ -52,7 +53,7 @@ def nothing_started(policy: Path = POLICY) -> Iterator[None]:
         if written:
             policy.unlink()
     if missing and shutil.which("systemctl", path=SEARCH):
-        units = [UNITS.get(name, name) for name in missing]
+        units = [UNITS.get(name, name) for name in missing if name != "python3-etcd"]
         subprocess.run(["systemctl", "--quiet", "disable", *units], check=False)
 
 

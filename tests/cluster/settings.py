@@ -105,6 +105,7 @@ def etcd_command(net: Net, name: str, program: str, folder: Path) -> list[str]:
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
         "initial-cluster": peers,
+        "enable-v2": "true",  # which Patroni uses: see patroni_file
         "initial-cluster-token": f"tendhost-{net.number}",
     }
     return [program, *(f"--{option}={value}" for option, value in options.items())]
@@ -121,7 +122,9 @@ def patroni_file(net: Net, name: str, folder: Path, passwords: Passwords) -> str
                 "listen": f"{inside}:{REST_PORT}",
                 "connect_address": f"{outside}:{REST_PORT}",
             },
-            "etcd3": {
+            # Not "etcd3": there Patroni 3.0 (Debian 12) puts the leader's key without a condition when a primary
+            # wakes up that stood still, so that the new primary loses what it has acknowledged.
+            "etcd": {
                 "hosts": [f"{host}:{port}" for host, port in net.etcd_of(name)],
                 # Else it would find out the members' own addresses, and go past its links.
                 "use_proxies": True,

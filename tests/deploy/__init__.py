@@ -1,0 +1,1 @@
+"""The recipes of deploy/ for several replicas, checked by the programs that read them, and tried."""
