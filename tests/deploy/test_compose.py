@@ -23,7 +23,7 @@ def test_services__use_secrets_and_volumes_that_are_there() -> None:
         assert set(service.get("depends_on", {})) <= set(SERVICES)
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            assert source.startswith("./") or source in COMPOSE["volumes"]
+            assert source.startswith(("./", "../")) or source in COMPOSE["volumes"]
 
 
 def test_replicas__have_the_same_settings_and_nothing_of_their_own() -> None:

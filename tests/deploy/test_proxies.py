@@ -1,0 +1,101 @@
+"""The proxies of deploy/, tried with real servers behind them: streams, and a replica that goes away."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tendhost.client import Client, Connection, ServerUnreachable
+from tendhost.client.errors import error_of
+from tendhost.server.certificates import CA
+from tendhost.v1 import event_service_pb2 as pb
+from tendhost.v1.event_service_pb2_grpc import EventServiceStub
+from tests.deploy.proxied import (
+    READY_SECONDS,
+    Place,
+    checked,
+    envoy,
+    haproxy,
+    nginx,
+    place,
+    running,
+)
+from tests.tools import needs
+
+Commands = Callable[[Place], tuple[list[str], list[str]]]
+PROXIES = (
+    pytest.param(haproxy, id="haproxy", marks=needs("haproxy")),
+    pytest.param(nginx, id="nginx", marks=needs("nginx")),
+    pytest.param(envoy, id="envoy"),
+)
+
+
+@asynccontextmanager
+async def calling(here: Place, token: str) -> AsyncIterator[Client]:
+    """A client at the proxy, once that leads to a replica."""
+    connection = Connection(
+        server=f"tls://127.0.0.1:{here.port}", token=token, ca=str(here.tls / CA)
+    )
+    async with Client(connection) as client:
+        await answered(client)
+        yield client
+
+
+async def answered(client: Client) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            try:
+                await client.info()
+            except ServerUnreachable:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+@pytest.mark.parametrize("commands", PROXIES)
+async def test_recipe__is_one_that_the_program_takes(commands: Commands, tmp_path: Path) -> None:
+    status, output = await checked(commands(place(tmp_path))[0])
+    assert status == 0, output
+    assert "warning" not in output.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commands", PROXIES)
+async def test_stream__passes_while_it_is_idle_and_resumes_on_another_replica(
+    commands: Commands, tmp_path: Path
+) -> None:
+    here = place(tmp_path)
+    token = await here.alike()
+    _, command = commands(here)
+    async with (
+        here.replica(0) as first,
+        running(command, tmp_path / "proxy.log"),
+        calling(here, token) as client,
+    ):
+        credentials = grpc.ssl_channel_credentials((here.tls / CA).read_bytes())
+        async with grpc.aio.secure_channel(f"127.0.0.1:{here.port}", credentials) as channel:
+            watch = EventServiceStub(channel).WatchEvents
+            metadata = (("authorization", f"Bearer {token}"),)
+            stream = watch(pb.WatchEventsRequest(), metadata=metadata)
+            opened = await stream.read()
+            assert opened.phase == pb.WATCH_PHASE_OPENED
+            idle = await stream.read()  # at the latest after 5 seconds
+            assert not idle.events
+            async with here.replica(1):
+                await first.ended_after(signal.SIGKILL)
+                with pytest.raises(grpc.aio.AioRpcError) as ended:
+                    await stream.read()
+                error = error_of(ended.value, target="the proxy")
+                assert isinstance(error, ServerUnreachable)  # which the SDK waits out
+                await answered(client)
+                again = watch(
+                    pb.WatchEventsRequest(resume_after=idle.revision, log_id=opened.log_id),
+                    metadata=metadata,
+                )
+                assert (await again.read()).log_id == opened.log_id
+                again.cancel()
