@@ -23,8 +23,6 @@ POD = BY_KIND["Deployment"]["spec"]["template"]
 (SERVER,) = POD["spec"]["containers"]
 FINAL = read_stages((DEPLOY / "Containerfile").read_text(encoding="utf-8"))[-1]
 SOCKET = "/run/tendhost/tendhostd.sock"
-NOT_YET = {"store"}
-"""Settings that the manifests need and the server is about to have."""
 
 
 @pytest.mark.parametrize("manifest", OBJECTS, ids=lambda each: str(each["kind"]))
@@ -84,7 +82,7 @@ def test_pod__has_the_user_and_the_folders_of_the_image() -> None:
 def test_settings__are_those_of_the_server() -> None:
     text = BY_KIND["ConfigMap"]["data"]["tendhostd.toml"]
     settings = tomllib.loads(text)
-    assert set(settings) <= {field.name for field in fields(Settings)} | NOT_YET
+    assert set(settings) <= {field.name for field in fields(Settings)}
     mounts = [mount["mountPath"] for mount in SERVER["volumeMounts"]]
     for name in ("tls_certificate", "tls_key"):
         assert str(Path(settings[name]).parent) in mounts

@@ -81,7 +81,7 @@ async def test_stream__passes_while_it_is_idle_and_resumes_on_another_replica(
         async with grpc.aio.secure_channel(f"127.0.0.1:{here.port}", credentials) as channel:
             watch = EventServiceStub(channel).WatchEvents
             metadata = (("authorization", f"Bearer {token}"),)
-            stream = watch(pb.WatchEventsRequest(), metadata=metadata)
+            stream: Any = watch(pb.WatchEventsRequest(), metadata=metadata)
             opened = await stream.read()
             assert opened.phase == pb.WATCH_PHASE_OPENED
             idle = await stream.read()  # at the latest after 5 seconds
@@ -93,7 +93,7 @@ async def test_stream__passes_while_it_is_idle_and_resumes_on_another_replica(
                 error = error_of(ended.value, target="the proxy")
                 assert isinstance(error, ServerUnreachable)  # which the SDK waits out
                 await answered(client)
-                again = watch(
+                again: Any = watch(
                     pb.WatchEventsRequest(resume_after=idle.revision, log_id=opened.log_id),
                     metadata=metadata,
                 )

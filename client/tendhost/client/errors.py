@@ -254,7 +254,7 @@ def error_of(failed: grpc.aio.AioRpcError, *, target: str) -> TendhostError:
     if info is not None:
         kind = REASONS.get(info.reason, TendhostError)
         return kind(message, reason=info.reason, metadata=info.metadata, violations=violations)
-    kind = ServerUnreachable if _broken_off(failed) else _NOT_OURS.get(failed.code(), ServerFault)
+    kind = ServerUnreachable if broken_off(failed) else _NOT_OURS.get(failed.code(), ServerFault)
     metadata = {}
     if kind is ServerUnreachable:
         metadata = {"target": target}
@@ -262,7 +262,7 @@ def error_of(failed: grpc.aio.AioRpcError, *, target: str) -> TendhostError:
     return kind(message, reason=failed.code().name, metadata=metadata)
 
 
-def _broken_off(failed: grpc.aio.AioRpcError) -> bool:
+def broken_off(failed: grpc.aio.AioRpcError) -> bool:
     """Whether a proxy ended the call because the server behind it is gone.
 
     It resets the stream of HTTP/2, or ends it without a status, which gRPC takes for INTERNAL or UNKNOWN

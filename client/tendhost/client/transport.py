@@ -19,6 +19,7 @@ from tendhost.client.errors import (
     ServerUnavailable,
     ServerUnreachable,
     TendhostError,
+    broken_off,
     error_of,
 )
 
@@ -94,9 +95,10 @@ class Transport:
             except grpc.aio.AioRpcError as failed:
                 error = error_of(failed, target=self._calls.address(at))
                 pause = None
-                if failed.code() in _NOT_ANSWERED:
+                broken = broken_off(failed)
+                if broken or failed.code() in _NOT_ANSWERED:
                     self._calls.move_on(at)
-                if failed.code() is grpc.StatusCode.UNAVAILABLE:
+                if broken or failed.code() is grpc.StatusCode.UNAVAILABLE:
                     pause = next(unanswered, None)
                 elif error.reason == "TOO_MANY_CALLS":
                     pause = _uneven(next(limited, None))

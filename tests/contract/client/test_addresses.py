@@ -12,6 +12,8 @@ from tests.contract.client.messages import batch, hello
 from tests.contract.client.mock_server import LOST, Hold, MockServer, Refused
 
 AWAY = Refused(code=grpc.StatusCode.UNAVAILABLE, reason="STORE_UNAVAILABLE")
+BROKEN = Refused(code=grpc.StatusCode.INTERNAL, message="Received RST_STREAM with error code 2")
+"""How a proxy ends a call when the server behind it is gone."""
 LATE = Refused(code=grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -40,7 +42,7 @@ async def test_call__goes_to_the_first_address_that_answers(server, other, clien
     assert asked(server, other) == [1, 0]
 
 
-@pytest.mark.parametrize("answer", [LOST, AWAY])
+@pytest.mark.parametrize("answer", [LOST, AWAY, BROKEN])
 async def test_call__without_an_answer_is_repeated_elsewhere_at_once(
     server, other, client, pauses, answer
 ):
