@@ -8,7 +8,8 @@ from tendhost.client.errors import ServerFault, error_of
 
 
 def failed(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(code, nothing, nothing, details=details, debug_error_string="")
 
 
 @pytest.mark.parametrize(
