@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from tendhost.server.domain.request_errors import ConfigurationError, HostNotFound
 from tendhost.server.engine.audit_sinks import AuditSinks
+from tendhost.server.engine.duties import Duties
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.store_watch import PROBE_PAUSE
 from tendhost.server.rpc.server import SERVICES
@@ -130,7 +131,7 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(
     watched: Any = SimpleNamespace(
         store=world.store,
         notifier=SimpleNamespace(delivery_status=()),
-        audit_sinks=AuditSinks((), store=world.store, clock=world.clock),
+        audit_sinks=AuditSinks((), store=world.store, duties=cast(Duties, None), clock=world.clock),
         pruner=SimpleNamespace(held_up=""),
         loop_monitor=monitor,
         store_watch=SimpleNamespace(problem=""),

@@ -1,10 +1,11 @@
 """Several engines over one store, each with a clock and a way to the store of its own: replicas in one process."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 from tendhost.server.domain.leases import LEASE
 from tendhost.server.domain.notifications.target import NotifyTarget
@@ -79,6 +80,10 @@ class Replicas:
         replica = Replica(engine=engine, clock=clock, store=store)
         self._all.append(replica)
         return replica
+
+    def run(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run `work` in a task of its own."""
+        return asyncio.create_task(work)
 
     def freeze(self, replica: Replica) -> None:
         """Have no time pass for a replica."""

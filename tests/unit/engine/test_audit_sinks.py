@@ -21,6 +21,7 @@ from tendhost.server.engine.retention import BEFORE_ALL
 from tendhost.server.outbound.audit_sink import AuditSink, SinkFailed
 from tendhost.server.outbound.audit_webhook import WebhookSink
 from tendhost.server.store.records import Change
+from tests.unit.engine.duties import duties_of
 from tests.unit.engine.world import World
 from tests.unit.remote.web_receiver import receiving
 
@@ -59,7 +60,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def sending(world: World, **sinks: AuditSink) -> AsyncIterator[AuditSinks]:
-    found = AuditSinks(list(sinks.items()), store=world.store, clock=world.clock)
+    duties = await duties_of(world)
+    found = AuditSinks(list(sinks.items()), store=world.store, duties=duties, clock=world.clock)
     async with found.running():
         yield found
 

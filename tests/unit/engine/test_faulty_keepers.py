@@ -21,6 +21,7 @@ from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.records import Change, Conflict
+from tests.unit.engine.duties import duties_of
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
 
@@ -188,7 +189,8 @@ async def test_notifications__pass_over_an_event_that_cannot_be_told_and_count_i
     target = NotifyTarget(name="team")
     worker = NotificationWorker(target, Sender(), store=world.store, clock=world.clock)
     async with world.running() as engine:
-        following = asyncio.create_task(worker.run())
+        duties = await duties_of(world)
+        following = asyncio.create_task(duties.keep("notifications team", worker.run))
         for name in ("bad1", "web1"):
             fake = await world.register(name)
             fake.pending = {"web": Pending(breaks=True)}

@@ -33,6 +33,7 @@ from tendhost.server.engine import notifications
 from tendhost.server.engine.notifications import RETRY, Notifier
 from tendhost.server.outbound.apprise import AppriseSender, NotDelivered, NotificationSender
 from tendhost.server.store.records import Change
+from tests.unit.engine.duties import duties_of
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.world import World
 from tests.unit.remote.web_receiver import free_port, receiving
@@ -86,7 +87,8 @@ async def notifying(
         (NotifyTarget(name=name, **how), sender)
         for name, sender in zip(names, senders, strict=True)
     ]
-    notifier = Notifier(targets, store=world.store, clock=world.clock)
+    duties = await duties_of(world)
+    notifier = Notifier(targets, store=world.store, duties=duties, clock=world.clock)
     async with notifier.running():
         if begun:
             await until(world, lambda: all_placed(world, names))

@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.access.audit import MISSED, AuditEntry, AuditRecord, Head
 from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.engine.duties import Duties, HeldDuty
 from tendhost.server.engine.tasks import running
 from tendhost.server.engine.waiting import CEILING, retry_while_unavailable
 from tendhost.server.outbound.audit_sink import AuditSink, SinkFailed
 from tendhost.server.store.protocols.access import AuditCursors
+from tendhost.server.store.records import LeaseLost
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +61,18 @@ class SinkWorker:
         self._sink = sink
         self._store = store
         self._clock = clock
+        self._duty: HeldDuty | None = None
+        """None: it does not run."""
         self.status = SinkStatus(name=name)
 
-    async def run(self) -> None:
-        """Send records until cancelled."""
+    async def run(self, duty: HeldDuty) -> None:
+        """Send records until cancelled. Raises LeaseLost where another replica does it."""
+        self._duty = duty
         while True:
             try:
                 await self._retry_while_unavailable(self._follow, "an audit sink waits")
+            except LeaseLost:
+                raise
             except Exception:
                 logger.exception("an audit sink failed", extra={"sink": self.status.name})
                 problem = "an unexpected fault; see the server's log"
@@ -120,16 +127,22 @@ class SinkWorker:
 
     async def _store_cursor(self, cursor: Head, missed: AuditRecord | None = None) -> None:
         # To read on from the stored cursor would send records again, over and over while a disk is full.
+        assert self._duty is not None, "only a worker that runs stores its cursor"
+        held = self._duty.held
         await self._retry_while_unavailable(
-            lambda: self._store.save_audit_cursor(self.status.name, cursor, missed=missed),
+            lambda: self._store.save_audit_cursor(
+                self.status.name, cursor, missed=missed, held=held
+            ),
             "the cursor of an audit sink was not stored",
         )
         self._note(number=cursor.number)
 
     async def _deliver(self, entries: Sequence[AuditEntry], former: str) -> None:
         """Deliver records, in as many attempts as it takes."""
+        assert self._duty is not None, "only a worker that runs sends records"
         attempt = 1
         while True:
+            self._duty.require()
             try:
                 await self._sink.deliver(entries, former)
             except SinkFailed as error:
@@ -162,10 +175,16 @@ class AuditSinks:
     """The workers of all sinks."""
 
     def __init__(
-        self, sinks: Sequence[tuple[str, AuditSink]], *, store: AuditCursors, clock: Clock
+        self,
+        sinks: Sequence[tuple[str, AuditSink]],
+        *,
+        store: AuditCursors,
+        duties: Duties,
+        clock: Clock,
     ) -> None:
         """`sinks`: each with its name, by which its cursor is stored."""
         self._store = store
+        self._duties = duties
         self._workers = [SinkWorker(name, sink, store=store, clock=clock) for name, sink in sinks]
 
     @asynccontextmanager
@@ -173,7 +192,10 @@ class AuditSinks:
         """Run every worker while the context lasts. Records that are being sent when it ends are sent again by
         the next server."""
         await self._store.retain_audit_cursors([worker.status.name for worker in self._workers])
-        async with running(worker.run() for worker in self._workers):
+        async with running(
+            self._duties.keep(f"audit sink {worker.status.name}", worker.run)
+            for worker in self._workers
+        ):
             yield
 
     async def delivery_status(self) -> Sequence[SinkStatus]:

@@ -12,6 +12,7 @@ from tendhost.server.domain.access.certificate_expiry import (
     step_of,
 )
 from tendhost.server.domain.events import CertificateExpiring, Event
+from tendhost.server.engine.requests import retried_on_conflict
 from tendhost.server.engine.waiting import repeat_every
 from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.protocols.maintenance import CertificateStore
@@ -51,14 +52,15 @@ class CertificateWatch:
         failed = "the certificates were not looked at"
         await repeat_every(INTERVAL, self._look, clock=self._clock, logger=logger, failed=failed)
 
+    @retried_on_conflict
     async def _look(self) -> None:
         assert self._read is not None, "there are certificates to look at"
         found = await self._threads.run(self._read)
         now = self._clock.now()
         self.expiries = tuple(expiry.judged(now) for expiry in found)
         self._log(now_problems={self._line(expiry) for expiry in self.expiries} - {""})
-        former = await self._store.told_expiries() or ToldExpiries()
-        due, told = former.due(self.expiries, now)
+        stored = await self._store.told_expiries()
+        due, told = (stored or ToldExpiries()).due(self.expiries, now)
         if not due:
             return
         events = [
@@ -74,8 +76,10 @@ class CertificateWatch:
             for expiry in due
             if expiry.expires_at is not None
         ]
-        # Together, so that a server that is killed in between tells it neither twice nor never.
-        await self._store.commit(Change(events=events, told_expiries=told))
+        # Together, so that a server that is killed in between tells it neither twice nor never; and compared, so that
+        # of several replicas with the same certificate one tells it.
+        change = Change(events=events, told_expiries=told, told_before=stored)
+        await self._store.commit(change)
 
     def _line(self, expiry: CertificateExpiry) -> str:
         """What the log has of it; empty: nothing."""

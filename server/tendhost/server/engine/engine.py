@@ -15,6 +15,7 @@ from tendhost.server.engine.audit import AuditLog
 from tendhost.server.engine.audit_sinks import AuditSinks
 from tendhost.server.engine.certificate_watch import CertificateWatch, ReadExpiries
 from tendhost.server.engine.connection import HostConnector
+from tendhost.server.engine.duties import RETENTION, SCHEDULES, Duties
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.host_tests import HostTester
 from tendhost.server.engine.fleet.login_setup import LoginSetup
@@ -72,6 +73,7 @@ class Engine:
 
     store: Store
     lease: ReplicaLease
+    duties: Duties
     registry: Registry
     operations: Operations
     rollouts: Rollouts
@@ -163,8 +165,9 @@ async def running_engine(
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
         registry = Registry(store=store, connector=hosts, clock=clock, policies=policies)
         pruner = Pruner(store=store, clock=clock, retention=settings.retention)
+        duties = Duties(store=store, lease=lease, clock=clock)
         keeping: TaskSet[None] = TaskSet(tasks.create_task)
-        keeping.start(pruner.run())
+        keeping.start(duties.keep(RETENTION, pruner.run))
         keeping.start(lease.keep())
         resumed = await operations.take_up_unfinished()
         carried = await rollouts.take_up_unfinished()
@@ -173,8 +176,8 @@ async def running_engine(
                 "unfinished work was resumed", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
+        keeping.start(duties.keep(SCHEDULES, schedules.keep))
         for keeper in (
-            schedules,
             operations,
             rollouts,
             policies,
@@ -186,13 +189,14 @@ async def running_engine(
             keeping.start(keeper.keep())
         for keys in trusted.keys:
             keeping.start(keys.keep())
-        notifier = Notifier(targets, store=store, clock=clock)
-        audit_sinks = AuditSinks(sinks, store=store, clock=clock)
+        notifier = Notifier(targets, store=store, duties=duties, clock=clock)
+        audit_sinks = AuditSinks(sinks, store=store, duties=duties, clock=clock)
         try:
             async with notifier.running(), audit_sinks.running():
                 yield Engine(
                     store=store,
                     lease=lease,
+                    duties=duties,
                     registry=registry,
                     operations=operations,
                     rollouts=rollouts,
@@ -217,6 +221,7 @@ async def running_engine(
             await keeping.cancel()
             await trusted.close()
             await audit.close()
+            schedules.close()
             await rollouts.stop()
             rollouts.close()
             await operations.stop()

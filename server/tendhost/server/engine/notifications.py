@@ -25,6 +25,7 @@ from tendhost.server.domain.notifications.rate_limit import RateLimit
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Message, WaitingNotices
 from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.engine.duties import Duties, HeldDuty
 from tendhost.server.engine.tasks import running
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_done
 from tendhost.server.outbound.apprise import NotDelivered, NotificationSender
@@ -32,6 +33,7 @@ from tendhost.server.store.paging import every_host
 from tendhost.server.store.protocols.events import EventLog, NotificationCursors
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
+from tendhost.server.store.records import LeaseLost
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ class NotificationWorker:
         self._sender = sender
         self._store = store
         self._clock = clock
+        self._duty: HeldDuty | None = None
+        """None: it does not run."""
         self._limit = RateLimit(per_minute=target.per_minute)
         self._waiting = WaitingNotices()
         self._urgent = WaitingNotices()
@@ -103,11 +107,14 @@ class NotificationWorker:
         """Number of unexpected faults that an event has caused, by its revision."""
         self.status = DeliveryStatus(name=target.name)
 
-    async def run(self) -> None:
-        """Send notifications until cancelled."""
+    async def run(self, duty: HeldDuty) -> None:
+        """Send notifications until cancelled. Raises LeaseLost where another replica does it."""
+        self._duty = duty
         while True:
             try:
                 await self._retry_while_unavailable(self._follow, "notifications wait")
+            except LeaseLost:
+                raise
             except Exception:
                 logger.exception("notifications failed", extra={"target": self._target.name})
                 self._note(problem="an unexpected fault; see the server's log")
@@ -162,8 +169,7 @@ class NotificationWorker:
             return stored
         # A new target gets notifications of later events only.
         cursor = NotificationCursor(revision=(await self._store.log_bounds()).current)
-        await self._store.save_notification_cursor(self._target.name, cursor)
-        self._cursor = cursor
+        await self._save(cursor)
         return cursor
 
     async def _skip(self, cursor: NotificationCursor, first: int) -> NotificationCursor:
@@ -203,19 +209,20 @@ class NotificationWorker:
             return
         # To read on from the stored cursor would send it again, over and over while a disk is full.
         await self._retry_while_unavailable(
-            lambda: self._store.save_notification_cursor(self._target.name, cursor),
-            "the cursor of notifications was not stored",
+            lambda: self._save(cursor), "the cursor of notifications was not stored"
         )
-        self._cursor = cursor
         self._note(revision=cursor.revision)
 
     async def _store_sent_ahead(self, keys: tuple[str, ...]) -> None:
         """Store that these notices were sent before others, so that the next server does not repeat them."""
         cursor = replace(self._cursor, sent_ahead=(*self._cursor.sent_ahead, *keys))
         await self._retry_while_unavailable(
-            lambda: self._store.save_notification_cursor(self._target.name, cursor),
-            "the cursor of notifications was not stored",
+            lambda: self._save(cursor), "the cursor of notifications was not stored"
         )
+
+    async def _save(self, cursor: NotificationCursor) -> None:
+        assert self._duty is not None, "only a worker that runs stores its cursor"
+        await self._store.save_notification_cursor(self._target.name, cursor, held=self._duty.held)
         self._cursor = cursor
 
     # --- messages ---------------------------------------------------------------------------------
@@ -270,7 +277,9 @@ class NotificationWorker:
         """Deliver the message, with up to RETRY.attempts attempts."""
         reached: set[int] = set()
         attempt = 1
+        assert self._duty is not None, "only a worker that runs sends messages"
         while True:
+            self._duty.require()
             try:
                 await self._sender.send(message, reached)
             except NotDelivered as error:
@@ -345,9 +354,11 @@ class Notifier:
         targets: Sequence[tuple[NotifyTarget, NotificationSender]],
         *,
         store: NotificationStore,
+        duties: Duties,
         clock: Clock,
     ) -> None:
         self._store = store
+        self._duties = duties
         self._workers = [
             NotificationWorker(target, sender, store=store, clock=clock)
             for target, sender in targets
@@ -360,7 +371,10 @@ class Notifier:
         await self._store.retain_notification_cursors(
             [worker.status.name for worker in self._workers]
         )
-        async with running(worker.run() for worker in self._workers):
+        async with running(
+            self._duties.keep(f"notifications {worker.status.name}", worker.run)
+            for worker in self._workers
+        ):
             yield
 
     @property

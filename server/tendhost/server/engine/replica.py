@@ -132,8 +132,10 @@ class ReplicaLease:
             logger.warning("the lease was not renewed", extra={"cause": str(error)})
             await self._clock.sleep(RETRY_PAUSE)
         else:
-            # Where it was not, it has ended by the database's clock.
-            self._tenure = tenure.renewed(sent_at) if renewed else replace(tenure, until=sent_at)
+            # What was driven has been told to stop where the lease was not certain for a moment. Where it was not
+            # renewed, it has ended by the database's clock.
+            goes_on = renewed and self.certain
+            self._tenure = tenure.renewed(sent_at) if goes_on else replace(tenure, until=sent_at)
 
     async def _lose(self, tenure: Tenure) -> None:
         fields = {"replica": tenure.replica}

@@ -18,6 +18,7 @@ from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedules.schedule import forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
 from tendhost.server.domain.transitions import OperationState, refused
+from tendhost.server.engine.requests import retried_on_conflict
 from tendhost.server.store.paging import every_rollout, every_schedule
 from tendhost.server.store.protocols.maintenance import RestorationStore
 from tendhost.server.store.protocols.operations import HostWorkStore
@@ -39,9 +40,10 @@ class RestoredStore(HostWorkStore, RolloutStore, ScheduleStore, RestorationStore
     """What a restoration ends or pauses."""
 
 
+@retried_on_conflict
 async def settle_restoration(*, store: RestoredStore, clock: Clock) -> None:
     """End every unfinished operation of a restored database, pause its rollouts, and let the runs of its
-    schedules pass by that were due since the copy, in one change."""
+    schedules pass by that were due since the copy, in one change. Of several replicas one does it."""
     copied_at = await store.restored_from()
     if copied_at is None:
         return

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.clock_trust import ClockTrust, slack_of
+from tendhost.server.engine.duties import HeldDuty
 from tendhost.server.engine.waiting import repeat_every
 from tendhost.server.store.protocols.events import EventLog
 from tendhost.server.store.protocols.maintenance import RetentionStore
@@ -45,11 +46,17 @@ class Pruner:
         self.held_up = ""
         """Why nothing is pruned at present; empty: history is pruned."""
 
-    async def run(self) -> None:
+    async def run(self, duty: HeldDuty) -> None:
         """Prune at once and then every INTERVAL, until cancelled."""
         # After a failure the next round tries again: that history grows meanwhile takes nothing else down.
+        self._looked_at = None  # another replica may have looked since
+
+        async def prune() -> None:
+            duty.require()
+            await self._prune()
+
         failed = "history was not pruned"
-        await repeat_every(INTERVAL, self._prune, clock=self._clock, logger=logger, failed=failed)
+        await repeat_every(INTERVAL, prune, clock=self._clock, logger=logger, failed=failed)
 
     async def _prune(self) -> None:
         now, elapsed = self._clock.now(), self._clock.elapsed()

@@ -38,6 +38,7 @@ from tendhost.server.domain.schedules.schedule import (
 )
 from tendhost.server.domain.schedules.schedule_events import missed_event, run_event, schedule_event
 from tendhost.server.engine.clock_drift import ClockDrift
+from tendhost.server.engine.duties import HeldDuty
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.requests import MutationContext, retried_on_conflict
 from tendhost.server.engine.rollouts.manager import Beside, Rollouts
@@ -47,7 +48,7 @@ from tendhost.server.store.paging import every_schedule
 from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.protocols.policies import ScheduleStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
-from tendhost.server.store.records import Change, Conflict
+from tendhost.server.store.records import Change, Conflict, Touched
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ _CONTRACT = {
     "recurrence.offset_days": "offset_days",
 }
 """Paths of a schedule's spec as the contract names them."""
+SCHEDULE_CHANGED = "schedule_changed"
+"""The kind of the events about schedules."""
 AT_A_TIME = 100
 FAULT_PAUSE = timedelta(minutes=1)
 """Pause before a schedule that caused an unexpected fault is tried again."""
@@ -101,6 +104,7 @@ class Schedules:
         self._faults: dict[str, int] = {}
         """Number of unexpected faults that the due run of a schedule has caused, by name."""
         self._drift = ClockDrift(clock)
+        self._stop_listening = store.listen(self._hear)
         self._reviewed_at: timedelta | None = None
         """Monotonic time at which the last review started; None: a review is due."""
 
@@ -196,9 +200,14 @@ class Schedules:
 
     # --- due runs ------------------------------------------------------------------------------
 
-    async def keep(self) -> None:
-        """Start every run when it is due, until cancelled."""
+    async def keep(self, duty: HeldDuty) -> None:
+        """Start every run when it is due, until cancelled or another replica does it.
+
+        Should two do it for a moment, the run is still one: it begins in the transaction that moves the schedule on.
+        """
+        self._reviewed_at = None  # another replica may have had the duty since
         while True:
+            duty.require()
             self._woken.clear()
             try:
                 pause = await retry_while_unavailable(
@@ -374,7 +383,16 @@ class Schedules:
             extra={"schedule": schedule.name, "outcome": str(run.outcome), "detail": run.detail},
         )
 
+    def close(self) -> None:
+        """Hear of no further commits."""
+        self._stop_listening()
+
     # --- inside -----------------------------------------------------------------------------------
+
+    def _hear(self, touched: Touched) -> None:
+        """Begin a round where a schedule has changed, on whichever replica."""
+        if SCHEDULE_CHANGED in touched.kinds:
+            self._woken.set()
 
     async def _read(self, name: str, etag: str) -> Schedule:
         schedule = await self._store.schedule(name)
@@ -417,9 +435,7 @@ class Schedules:
             schedules=() if removed else (schedule,),
             removed_schedules=removed,
         )
-        saved = await call.commit(self._store, change, view_at, subject=schedule.name)
-        self._woken.set()
-        return saved
+        return await call.commit(self._store, change, view_at, subject=schedule.name)
 
 
 def _invalid_status(schedule: Schedule, wanted: str) -> InvalidScheduleStatus:

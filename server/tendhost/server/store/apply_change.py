@@ -1,6 +1,6 @@
 """Writes a change to the database, within a transaction that the caller begins and ends."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import LOCAL, Host
 from tendhost.server.domain.hosts.jumps import Route, RouteBroken
 from tendhost.server.domain.hosts.selection import SavedSelection
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
@@ -177,9 +178,11 @@ def stored_response(database: DatabaseSession, request: str, digest: bytes) -> b
 
 def _write_records(database: DatabaseSession, change: Change, revision: int) -> int:
     """Write what is kept of the change itself; the number of the audit record, 0: there is none."""
-    if change.settles_restoration:
-        database.execute(sql.DELETE_META, (RESTORED,))
+    if change.settles_restoration and database.execute(sql.DELETE_META, (RESTORED,)).rowcount == 0:
+        raise Conflict(what="the restoration of the database")
     if change.told_expiries is not None:
+        if told_expiries(database) != change.told_before:
+            raise Conflict(what="the record of certificates that expire")
         text = rows.document(change.told_expiries)
         database.execute(sql.SET_META, (TOLD_EXPIRIES, text))
     if change.request is not None:
@@ -475,9 +478,10 @@ def save_plan(database: DatabaseSession, plan: RolloutPlan) -> None:
 
 
 def save_notification_cursor(
-    database: DatabaseSession, target: str, cursor: NotificationCursor
+    database: DatabaseSession, target: str, cursor: NotificationCursor, held: Sequence[Held]
 ) -> None:
     """See Store.save_notification_cursor."""
+    leases.require_held(database, held)
     database.execute(sql.PUT_CURSOR, (target, rows.document(cursor)))
 
 

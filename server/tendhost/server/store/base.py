@@ -178,9 +178,11 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
         text = await self._one(sql.GET_CURSOR, target)
         return None if text is None else rows.notification_cursor_of(text)
 
-    async def save_notification_cursor(self, target: str, cursor: NotificationCursor) -> None:
+    async def save_notification_cursor(
+        self, target: str, cursor: NotificationCursor, *, held: Sequence[Held] = ()
+    ) -> None:
         await self._submit(
-            lambda database: apply_change.save_notification_cursor(database, target, cursor)
+            lambda database: apply_change.save_notification_cursor(database, target, cursor, held)
         )
 
     async def retain_notification_cursors(self, targets: Collection[str]) -> None:
@@ -204,9 +206,15 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
         return await self._look_up(lambda database: audit_chain.cursor_of(database, sink))
 
     async def save_audit_cursor(
-        self, sink: str, head: Head, *, missed: AuditRecord | None = None
+        self,
+        sink: str,
+        head: Head,
+        *,
+        missed: AuditRecord | None = None,
+        held: Sequence[Held] = (),
     ) -> None:
         def work(database: DatabaseSession) -> apply_change.Written | None:
+            leases.require_held(database, held)
             audit_chain.save_cursor(database, sink, head)
             if missed is None:
                 return None

@@ -175,7 +175,9 @@ class Change:
     at: datetime | None = None
     """When it was made; None: when its first event was."""
     told_expiries: ToldExpiries | None = None
-    """Replaces what was stored; None: it stays."""
+    """Replaces `told_before`; None: what is stored stays."""
+    told_before: ToldExpiries | None = None
+    """What was read before of that; None: nothing was stored. Raises Conflict where something else is stored now."""
     settles_restoration: bool = False
     """Whether `restored_from` is None once this is committed."""
 

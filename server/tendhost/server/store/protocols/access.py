@@ -7,6 +7,7 @@ from typing import Protocol
 from tendhost.server.domain.access.audit import AuditEntry, AuditRecord, Head
 from tendhost.server.domain.access.scope import Scope
 from tendhost.server.domain.access.tokens import Token
+from tendhost.server.domain.leases import Held
 from tendhost.server.store.records import AuditFilter, Page
 
 
@@ -52,9 +53,17 @@ class AuditCursors(Protocol):
         ...
 
     async def save_audit_cursor(
-        self, sink: str, head: Head, *, missed: AuditRecord | None = None
+        self,
+        sink: str,
+        head: Head,
+        *,
+        missed: AuditRecord | None = None,
+        held: Sequence[Held] = (),
     ) -> None:
-        """Store the last record that a sink was sent, and in the same transaction a record of what it missed."""
+        """Store the last record that a sink was sent, and in the same transaction a record of what it missed.
+
+        Raises LeaseLost unless all of `held` is held.
+        """
         ...
 
     async def retain_audit_cursors(self, sinks: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tendhost.server.domain.events import Event
+from tendhost.server.domain.leases import Held
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.store.records import LogBounds
 
@@ -32,8 +33,10 @@ class NotificationCursors(Protocol):
         """The cursor of a target; None: the target is new."""
         ...
 
-    async def save_notification_cursor(self, target: str, cursor: NotificationCursor) -> None:
-        """Store the cursor of a target."""
+    async def save_notification_cursor(
+        self, target: str, cursor: NotificationCursor, *, held: Sequence[Held] = ()
+    ) -> None:
+        """Store the cursor of a target. Raises LeaseLost unless all of `held` is held."""
         ...
 
     async def retain_notification_cursors(self, targets: Collection[str]) -> None:
