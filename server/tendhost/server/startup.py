@@ -37,6 +37,7 @@ from tendhost.server.domain.hosts.host_authorities import (
     HostAuthority,
     authority_keys,
 )
+from tendhost.server.domain.leases import LEASE
 from tendhost.server.domain.notifications.notices import CHOOSABLE, NoticeKind
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import template
@@ -294,6 +295,8 @@ def engine_settings(settings: Settings) -> EngineSettings:
             verify_timeout=timedelta(seconds=settings.verify_timeout),
             gone_timeout=timedelta(seconds=settings.gone_timeout),
         ),
+        # On SQLite one process has the database.
+        lease=LEASE if settings.store else None,
         held_up_after=timedelta(seconds=settings.held_up_after),
         unfinished_rollouts=settings.unfinished_rollouts,
         retention=Retention(

@@ -1,10 +1,11 @@
 """Leases: who drives what, when that is free for others, and what whoever lost it cannot write any more."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,6 +24,8 @@ from tendhost.server.store.records import (
     Touched,
 )
 from tendhost.server.store.sqlite import open_store
+from tests.cluster.single import shared
+from tests.contract.store.conftest import Database
 from tests.contract.store.samples import (
     NOW,
     a_host,
@@ -36,19 +39,59 @@ from tests.unit.engine.fake_clock import FakeClock
 OPERATION, ROLLOUT, DUTY = LeaseKind.OPERATION, LeaseKind.ROLLOUT, LeaseKind.DUTY
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    """The database's clock, which tests move; it goes on from where they left it."""
-    return FakeClock()
+class ClockTable:
+    """The clock of a PostgreSQL database, moved by hand."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._sql("CREATE TABLE clock_table (at BIGINT); INSERT INTO clock_table VALUES (0)")
+        self._sql(
+            "CREATE OR REPLACE FUNCTION database_clock() RETURNS BIGINT LANGUAGE sql VOLATILE AS"
+            " 'SELECT at FROM clock_table'"
+        )
+
+    def advance(self, duration: timedelta) -> None:
+        """Let this much time pass."""
+        passed = duration // timedelta(microseconds=1)
+        self._sql(f"UPDATE clock_table SET at = at + {passed}")
+
+    def _sql(self, text: str) -> None:
+        shared().sql(text, database=self._database)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """A store, and the clock by which leases in it end."""
+
+    store: Store
+    clock: FakeClock | ClockTable
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
-    store = await open_store(tmp_path / "state" / "tendhost.db", clock=clock)
+async def timed(database: Database) -> AsyncIterator[Timed]:
+    if database.backend == "sqlite":
+        clock = FakeClock()
+        store: Store = await open_store(Path(database.address), clock=clock)
+        timed = Timed(store=store, clock=clock)
+    else:
+        store = await database.opener(database.address)
+        name = urlsplit(database.address).path.removeprefix("/")
+        timed = Timed(store=store, clock=ClockTable(name))
     try:
-        yield store
+        yield timed
     finally:
         await store.aclose()
+
+
+@pytest.fixture
+def store(timed: Timed) -> Store:
+    return timed.store
+
+
+@pytest.fixture
+def clock(timed: Timed) -> FakeClock | ClockTable:
+    """The database's clock, which tests move."""
+    return timed.clock
 
 
 def a_replica(id: str, **fields: object) -> Replica:
@@ -112,7 +155,7 @@ async def test_claim__takes_unfinished_rollouts_only(store: Store) -> None:
 
 @pytest.mark.parametrize("renewals", [0, 1, 3])
 async def test_lease__ends_when_it_was_not_renewed_for_its_length(
-    store: Store, clock: FakeClock, renewals: int
+    store: Store, clock: FakeClock | ClockTable, renewals: int
 ) -> None:
     await entered(store, "one", "two")
     _, held = await owned_operation(store, "one")
@@ -127,14 +170,18 @@ async def test_lease__ends_when_it_was_not_renewed_for_its_length(
     assert await store.claim(OPERATION, "two", limit=1) == (replace(held, owner="two", epoch=2),)
 
 
-async def test_lease__that_has_ended_is_not_renewed(store: Store, clock: FakeClock) -> None:
+async def test_lease__that_has_ended_is_not_renewed(
+    store: Store, clock: FakeClock | ClockTable
+) -> None:
     await entered(store, "one")
     clock.advance(LEASE)
     assert not await store.renew_replica("one", lease=LEASE)
     assert not await store.renew_replica("unheard-of", lease=LEASE)
 
 
-async def test_lease__without_an_end_does_not_end(store: Store, clock: FakeClock) -> None:
+async def test_lease__without_an_end_does_not_end(
+    store: Store, clock: FakeClock | ClockTable
+) -> None:
     await entered(store, "one", lease=None)
     await owned_operation(store, "one")
     clock.advance(timedelta(days=10_000))
@@ -150,7 +197,7 @@ async def test_lease__of_a_replica_that_leaves_ends_at_once(store: Store) -> Non
 
 
 async def test_claim__by_a_replica_whose_own_lease_has_ended_takes_nothing(
-    store: Store, clock: FakeClock
+    store: Store, clock: FakeClock | ClockTable
 ) -> None:
     await entered(store, "one")
     await stored_operation(store, an_operation())
@@ -181,7 +228,7 @@ async def test_write__of_whoever_lost_an_operation_changes_nothing(
 
 @pytest.mark.parametrize("quiet", [True, False])
 async def test_write__of_an_owner_whose_lease_ended_counts_until_somebody_claims(
-    store: Store, clock: FakeClock, quiet: bool
+    store: Store, clock: FakeClock | ClockTable, quiet: bool
 ) -> None:
     await entered(store, "one")
     operation, held = await owned_operation(store, "one")
@@ -248,7 +295,7 @@ async def test_release__by_another_replica_does_nothing(store: Store) -> None:
 
 
 async def test_replicas__are_listed_with_what_is_left_of_their_leases(
-    store: Store, clock: FakeClock
+    store: Store, clock: FakeClock | ClockTable
 ) -> None:
     vienna = a_replica("one", name="b", labels=("site=vienna",), version="1.2")
     graz = a_replica("two", name="a")

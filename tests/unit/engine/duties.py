@@ -1,5 +1,7 @@
 """Duties that no other replica wants, for what is tested without an engine."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 from tendhost.server.domain.leases import Replica
@@ -9,10 +11,14 @@ from tendhost.server.store.protocol import Store
 from tests.unit.engine.world import World
 
 
-async def duties_of(world: World) -> Duties:
-    """The duties of a replica that is alone."""
+@asynccontextmanager
+async def duties_of(world: World) -> AsyncIterator[Duties]:
+    """The duties of a replica that is alone, and leaves them when the context ends."""
     store = cast(Store, world.store)
     replica = Replica(id="", started_at=world.clock.now())
     lease = ReplicaLease(store=store, clock=world.clock, replica=replica, length=None)
     await lease.enter()
-    return Duties(store=store, lease=lease, clock=world.clock)
+    try:
+        yield Duties(store=store, lease=lease, clock=world.clock)
+    finally:
+        await lease.leave()

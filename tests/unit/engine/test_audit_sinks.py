@@ -60,10 +60,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def sending(world: World, **sinks: AuditSink) -> AsyncIterator[AuditSinks]:
-    duties = await duties_of(world)
-    found = AuditSinks(list(sinks.items()), store=world.store, duties=duties, clock=world.clock)
-    async with found.running():
-        yield found
+    async with duties_of(world) as duties:
+        found = AuditSinks(list(sinks.items()), store=world.store, duties=duties, clock=world.clock)
+        async with found.running():
+            yield found
 
 
 async def until(world: World, condition: Callable[[], Awaitable[bool] | bool]) -> None:

@@ -188,8 +188,7 @@ async def test_notifications__pass_over_an_event_that_cannot_be_told_and_count_i
     monkeypatch.setattr(NotificationWorker, "_take", take)
     target = NotifyTarget(name="team")
     worker = NotificationWorker(target, Sender(), store=world.store, clock=world.clock)
-    async with world.running() as engine:
-        duties = await duties_of(world)
+    async with world.running() as engine, duties_of(world) as duties:
         following = asyncio.create_task(duties.keep("notifications team", worker.run))
         for name in ("bad1", "web1"):
             fake = await world.register(name)

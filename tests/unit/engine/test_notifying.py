@@ -87,12 +87,12 @@ async def notifying(
         (NotifyTarget(name=name, **how), sender)
         for name, sender in zip(names, senders, strict=True)
     ]
-    duties = await duties_of(world)
-    notifier = Notifier(targets, store=world.store, duties=duties, clock=world.clock)
-    async with notifier.running():
-        if begun:
-            await until(world, lambda: all_placed(world, names))
-        yield notifier
+    async with duties_of(world) as duties:
+        notifier = Notifier(targets, store=world.store, duties=duties, clock=world.clock)
+        async with notifier.running():
+            if begun:
+                await until(world, lambda: all_placed(world, names))
+            yield notifier
 
 
 async def all_placed(world: World, names: Sequence[str]) -> bool:

@@ -188,7 +188,7 @@ async def rollout_that_was_not_counted(world: World) -> Rollout:
     """A rollout whose operation has ended, which the server was killed before it could note."""
     async with world.running() as engine:
         await world.register("web1")
-        hold = world.store.hold_after_commit(lambda c: any(o.status.ended for o in c.operations))
+        hold = world.store.hold_before_read("find_operation")  # by which the rollout notes its end
         rollout = await engine.rollouts.start(RolloutSpec(filter=HostFilter()), call())
         await world.reached(hold)
     return rollout
