@@ -37,9 +37,10 @@ HOST_FIELDS = {
     *(
         f"{method.rpartition('/')[2]}Request.name"
         for method in REACH
-        if REACH[method] is Reach.HOST
+        if REACH[method] is Reach.HOST and "PolicyService" not in method
     ),
     *("SkipRolloutHostRequest.host", "ListOperationsRequest.host"),
+    "GetEffectivePolicyRequest.host",
     *(f"HostFilter.{field}" for field in ("names", "exclude_hosts", "name_prefix")),
 }
 """Fields of requests that name hosts."""
@@ -127,7 +128,10 @@ class Own:
             Reach.ROLLOUT: {"id": self.rollout},
             Reach.SCHEDULE: {"name": "nightly"},
         }
-        return by_reach.get(REACH[method], {}) | by_method.get(method.rpartition("/")[2], {})
+        name = method.rpartition("/")[2]
+        if name == "GetEffectivePolicy":
+            return {"host": "web1"}
+        return by_reach.get(REACH[method], {}) | by_method.get(name, {})
 
     async def answer(self, method: str, request: Message) -> tuple[bool, str]:
         """Whether a call succeeds, and the whole of its answers or of its status, as text."""

@@ -15,7 +15,14 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.rpc.permissions import PERMISSIONS, REACH, UNSCOPED, Reach
 from tendhost.server.store.records import Change
-from tendhost.v1 import access_service_pb2, host_pb2, operation_service_pb2, system_service_pb2
+from tendhost.v1 import (
+    access_service_pb2,
+    host_pb2,
+    operation_service_pb2,
+    policy_pb2,
+    policy_service_pb2,
+    system_service_pb2,
+)
 from tendhost.v1 import host_service_pb2 as pb
 from tests.contract.store.samples import an_operation, change, stored_operation
 from tests.rpc.api import refusal
@@ -29,6 +36,7 @@ from tests.rpc.scoped import (
     scoped_fleet,
 )
 from tests.rpc.test_access import code, guarded
+from tests.rpc.test_policies import freeze
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World
 
@@ -108,7 +116,8 @@ def test_requests__name_hosts_and_operations_in_no_field_that_is_not_looked_at()
         if field.cpp_type == field.CPPTYPE_STRING
     }
     assert texts == {
-        *((Reach.HOST, name) for name in ("name", "plan_operation_id", "sql", "request_id")),
+        *((Reach.HOST, name) for name in ("name", "host", "plan_operation_id", "sql")),
+        (Reach.HOST, "request_id"),
         *((Reach.OPERATION, name) for name in ("id", "request_id")),
         *((Reach.ROLLOUT, name) for name in ("id", "host", "max_failures")),
         *((Reach.ROLLOUT, name) for name in ("page_token", "request_id")),
@@ -118,7 +127,8 @@ def test_requests__name_hosts_and_operations_in_no_field_that_is_not_looked_at()
         *((Reach.NARROWED, name) for name in ("host", "rollout_id", "log_id", "request_id")),
     }
     for method in named(Reach.HOST):
-        assert "name" in request_of(method).DESCRIPTOR.fields_by_name
+        # Exactly one names the host, so that none is looked at in place of the other.
+        assert len({"name", "host"} & set(request_of(method).DESCRIPTOR.fields_by_name)) == 1
     for method in named(Reach.OPERATION):
         assert "id" in request_of(method).DESCRIPTOR.fields_by_name
 
@@ -128,8 +138,9 @@ async def test_host_outside__is_answered_in_the_words_of_one_that_does_not_exist
     fleet: Fleet, method: str
 ):
     sql = {"sql": "select 1"} if method.endswith("RunOsquery") else {}
-    outside = await fleet.refused(method, name="canary1", **sql)
-    missing = await fleet.refused(method, name="nobody1", **sql)
+    field = "name" if "name" in request_of(method).DESCRIPTOR.fields_by_name else "host"
+    outside = await fleet.refused(method, **{field: "canary1"}, **sql)
+    missing = await fleet.refused(method, **{field: "nobody1"}, **sql)
     assert outside.replace(b"canary1", b"nobody1") == missing
     assert b"HOST_NOT_FOUND" in missing
 
@@ -284,6 +295,29 @@ async def test_wait__ends_once_the_host_has_left_the_scope(fleet: Fleet):
     ended = replace(begun, status=OperationStatus.SUCCEEDED, ended_at=fleet.world.clock.now())
     await fleet.world.store.commit(Change(events=(), operations=(ended,)))
     assert (await refusal(touching)).reason == "OPERATION_NOT_FOUND"
+
+
+async def test_effective_policy__of_its_own_host_is_what_an_admin_sees_and_tells_of_no_other_group(
+    fleet: Fleet,
+):
+    await fleet.relabel("web1", "web", "pci")
+    for group, time_zone in (
+        ("web", "Europe/Berlin"),
+        ("pci", "UTC"),
+        ("web-canary", "Asia/Tokyo"),
+    ):
+        window = host_pb2.MaintenanceWindow(start="22:00", end="04:00", time_zone=time_zone)
+        policy = policy_pb2.GroupPolicy(
+            group=group, windows=[window], freezes=[freeze(f"freeze of {group}")]
+        )
+        await fleet.owner.policies.SetPolicy(policy_service_pb2.SetPolicyRequest(policy=policy))
+    request = policy_service_pb2.GetEffectivePolicyRequest(host="web1")
+    whole = await fleet.owner.policies.GetEffectivePolicy(request)
+    bound_to = await fleet.call("/tendhost.v1.PolicyService/GetEffectivePolicy", host="web1")
+    assert bound_to == whole
+    assert {found.source.group for found in bound_to.policy.windows} == {"web", "pci"}
+    assert CANARY not in bound_to.SerializeToString()
+    assert b"Tokyo" not in bound_to.SerializeToString()
 
 
 async def test_hosts__that_resemble_one_are_told_only_where_they_are_in_the_scope(fleet: Fleet):

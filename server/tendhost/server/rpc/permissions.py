@@ -18,7 +18,8 @@ class Reach(StrEnum):
     NO_HOST = "no host"
     """It is about no host."""
     HOST = "host"
-    """`name` is a host. One that the scope does not have is not found, before anything else is looked at."""
+    """`name`, or `host` in a service of others than hosts, is a host. One that the scope does not have is not found,
+    before anything else is looked at."""
     OPERATION = "operation"
     """`id` is an operation. One on a host that the scope does not have is not found, in the same way."""
     ROLLOUT = "rollout"
@@ -156,6 +157,7 @@ _REACH: Mapping[Reach, Mapping[str, tuple[str, ...]]] = {
             "StartUpdate",
             "TestHost",
         ),
+        "tendhost.v1.PolicyService": ("GetEffectivePolicy",),
     },
     Reach.OPERATION: {
         "tendhost.v1.OperationService": (
@@ -222,7 +224,6 @@ _UNSCOPED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "policies are for all hosts of a group, or for the whole fleet": {
         "tendhost.v1.PolicyService": (
             "DeletePolicy",
-            "GetEffectivePolicy",
             "GetPolicy",
             "ListPolicies",
             "SetPolicy",

@@ -26,7 +26,8 @@ from tendhost.server.store.protocols.rollouts import PlanStore, RolloutStore
 from tendhost.server.store.records import DocumentUnreadable, Unreadable
 from tendhost.v1 import host_pb2
 
-HOST_FIELD = "name"
+HOST_FIELDS = ("name", "host")
+"""Of a request about a host, the first that it has: `host` in a service of others than hosts."""
 OPERATION_FIELD = "id"
 PLAN_FIELD = "plan_operation_id"
 """Of a request that also names an operation whose plan is to be carried out."""
@@ -58,7 +59,9 @@ class Scopes:
             return
         reach = REACH[method]
         if reach is Reach.HOST:
-            await self._require_host(scope, getattr(request, HOST_FIELD))
+            known = request.DESCRIPTOR.fields_by_name
+            field = next(name for name in HOST_FIELDS if name in known)
+            await self._require_host(scope, getattr(request, field))
             plan = getattr(request, PLAN_FIELD, "")
             if plan:
                 await self.require_operation(scope, plan)
