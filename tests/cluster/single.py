@@ -46,7 +46,6 @@ class Server:
             "listen_addresses = '127.0.0.1'",
             f"unix_socket_directories = '{self.folder}'",
             "fsync = off",
-            "synchronous_commit = off",
             "full_page_writes = off",
             "max_connections = 200",
             "shared_buffers = 64MB",

@@ -28,6 +28,10 @@ ALLOWED: Mapping[str, str] = {
     "ALL_GROUP_POLICIES": "one row for each group that has a policy; read once at the start",
     "ALL_TOKENS": "one row for each token; every call looks for one, so they are kept in memory",
     "AUDIT_CURSORS": "one row for each audit sink",
+    "IDLE_QUEUES": "hosts with queued operations alone, each once; read at the start and every few minutes",
+    "UNFINISHED_ROLLOUTS": "by an index of what is unfinished alone",
+    "DELETE_OLD_REPLICAS": "one row for each replica",
+    "ALL_REPLICAS": "one row for each replica",
     "READERS": "one row for each target of notifications",
     "UNFINISHED_OPERATIONS": "by an index of what is unfinished alone; read once at the start",
     "NEXT_PRUNED_ROLLOUT": "the first of an index, of rollouts whose members are being dropped",
@@ -56,6 +60,7 @@ ALLOWED: Mapping[str, str] = {
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     path = tmp_path_factory.mktemp("sql") / "tendhost.db"
     with closing(open_for_writing(path)) as database:
+        database.create_function("database_clock", 0, lambda: 0)
         yield database
 
 

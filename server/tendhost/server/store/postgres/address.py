@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from tendhost.server.domain.request_errors import ConfigurationError
 
 SCHEMES = ("postgresql", "postgres")
-FORM = "postgresql://USER@HOST:PORT/DATABASE, with several HOST:PORT separated by commas"
+FORM = "postgresql://HOST:PORT/DATABASE?user=NAME, with several HOST:PORT separated by commas"
+"""Without USER@, which would be taken for a secret wherever an error is printed."""
 DEFAULT_PORT = 5432
 PASSWORD_FILE = "password_file"  # noqa: S105  # the name of an option
 _SESSION = "target_session_attrs"

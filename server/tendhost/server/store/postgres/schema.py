@@ -48,6 +48,7 @@ _STEP_TIMEOUT = 3600.0
 _STATE = """
     SELECT current_setting('server_encoding'), pg_is_in_recovery(),
         current_setting('transaction_read_only'), current_schema(),
+        current_setting('synchronous_commit'),
         to_regclass('meta') IS NOT NULL AND to_regclass('counter') IS NOT NULL,
         (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace)
 """
@@ -86,20 +87,20 @@ async def _prepare(link: Link, name: str) -> None:
     state = await link.connection.fetchrow(_STATE)
     assert state is not None
     _require_usable(state, name)
-    if state[4] and await _is_done(link):
+    if state[5] and await _is_done(link):
         return
     await link.statements.command(f"BEGIN; {_WAIT}")
     await link.connection.execute(_LOCK)
     # Another server may have done it meanwhile.
     state = await link.connection.fetchrow(_STATE)
     assert state is not None
-    if not state[4] and state[5]:
+    if not state[5] and state[6]:
         cause = (
-            f"{name}: the database has {state[5]} tables that are not tendhost's;"
+            f"{name}: the database has {state[6]} tables that are not tendhost's;"
             " tendhost needs a database, or a schema, of its own"
         )
         raise StoreUnavailable(cause=cause)
-    present = await _present(link) if state[4] else 0
+    present = await _present(link) if state[5] else 0
     if present > SCHEMA:
         raise StoreUnavailable(cause=of_newer_version(name, present))
     for step in MIGRATIONS[present:]:
@@ -123,7 +124,7 @@ def _require_version(link: Link, name: str) -> None:
 
 
 def _require_usable(state: Any, name: str) -> None:
-    encoding, standby, read_only, schema, *_ = state
+    encoding, standby, read_only, schema, synchronous, *_ = state
     problem = ""
     if encoding != "UTF8":
         problem = (
@@ -137,6 +138,11 @@ def _require_usable(state: Any, name: str) -> None:
         problem = "the database takes no changes (default_transaction_read_only is on)"
     elif schema is None:
         problem = "there is no schema in the search path of the user; make one, or set search_path"
+    elif synchronous == "off":
+        problem = (
+            "the server would lose changes that it has confirmed: synchronous_commit is off;"
+            " type: ALTER DATABASE … SET synchronous_commit = on"
+        )
     if problem:
         raise StoreUnavailable(cause=f"{name}: {problem}")
 
