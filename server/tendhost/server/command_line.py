@@ -16,11 +16,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tendhostd {version('tendhost')}")
     _add_place(parser)
     parser.add_argument(
-        "--store",
-        metavar="ADDRESS",
-        help="address of a PostgreSQL database: postgresql://USER@HOST/DATABASE (SQLite in the state folder)",
-    )
-    parser.add_argument(
         "--listen",
         metavar="ADDRESSES",
         help="addresses, separated by commas: unix:/path, HOST:PORT, tls://HOST:PORT or mtls://HOST:PORT"
@@ -47,6 +42,26 @@ def parser() -> argparse.ArgumentParser:
         "restore", help="replace the database with a copy, while no server runs"
     )
     restoring.add_argument("file", type=Path, metavar="FILE", help="path of the copy")
+    moving = commands.add_parser(
+        "migrate", help="move everything to another database, while no server runs"
+    )
+    moving.add_argument(
+        "--to",
+        required=True,
+        metavar="DATABASE",
+        help="an empty PostgreSQL database as postgresql://USER@HOST:PORT/NAME, or the path of a new file",
+    )
+    moving.add_argument(
+        "--from",
+        dest="source",
+        default="",
+        metavar="DATABASE",
+        help="where everything is now (the database that the settings name)",
+    )
+    restored = commands.add_parser(
+        "restored",
+        help="say that the PostgreSQL database was restored from a backup, before a server starts on it",
+    )
     checking = commands.add_parser("check-config", help="validate the configuration")
     testing = commands.add_parser(
         "notify-test", help="send a test message to a notification target"
@@ -57,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     for command in (
         backing_up,
         restoring,
+        moving,
+        restored,
         checking,
         testing,
         *_add_tls(commands),
@@ -126,4 +143,10 @@ def _add_place(parser: argparse.ArgumentParser, *, default: str | None = None) -
         metavar="DIR",
         default=default,
         help="folder of the database ($XDG_STATE_HOME/tendhost)",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="ADDRESS",
+        default=default,
+        help="address of a PostgreSQL database: postgresql://USER@HOST/DATABASE (SQLite in the state folder)",
     )

@@ -20,6 +20,7 @@ from tendhost.server.certificates import CertificateProblem
 from tendhost.server.clock import SystemClock
 from tendhost.server.command_line import parser
 from tendhost.server.config import SettingError, Settings, load_settings
+from tendhost.server.database_commands import DATABASE_COMMANDS, DatabaseRequest
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.hosts.host_authorities import HostAuthority
 from tendhost.server.domain.notifications.templates import Message, Urgency
@@ -54,8 +55,9 @@ from tendhost.server.startup import (
 )
 from tendhost.server.store import audit_export
 from tendhost.server.store.audit_export import AuditFailed
-from tendhost.server.store.backup import CopyFailed, back_up, restore
+from tendhost.server.store.backup import CopyFailed
 from tendhost.server.store.opening import open_configured
+from tendhost.server.store.transfer import TransferFailed
 from tendhost.server.tls_commands import TLS_COMMANDS, TlsAnswer
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tls, names = options.pop("tls_command", None), options.pop("names", [])
     audit, key = options.pop("audit_command", None), options.pop("key", "")
     force, target = options.pop("force", False), options.pop("target", "")
+    source, to = options.pop("source", ""), options.pop("to", "")
     try:
         settings = load_settings(file=file, environment=os.environ, options=options)
         arm(os.environ)
@@ -93,10 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.store and (command in ("backup", "restore") or audit in ("verify", "export")):
         print(f"tendhostd: {ON_POSTGRESQL}", file=sys.stderr)
         return 2
-    if command == "backup":
-        return _told(lambda: _back_up(database, copy, force=force))
-    if command == "restore":
-        return _told(lambda: _restore(copy, database))
+    if command in DATABASE_COMMANDS:
+        request = DatabaseRequest(file=copy, force=force, source=source, target=to)
+        return _told(lambda: DATABASE_COMMANDS[command](settings, database, request))
     if command == "audit":
         return _told(lambda: _audit(audit, settings, copy, key))
     if command == "tls":
@@ -131,11 +133,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failures else 0
 
 
+_NOT_DONE = (
+    AuditFailed,
+    CertificateProblem,
+    CopyFailed,
+    NotDelivered,
+    TransferFailed,
+    TendhostError,
+)
+
+
 def _told(work: Callable[[], str]) -> int:
     """Do `work` and print what it says; the exit status."""
     try:
         print(work())
-    except (AuditFailed, CertificateProblem, CopyFailed, NotDelivered, TendhostError) as error:
+    except _NOT_DONE as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -153,19 +165,6 @@ def _tls(work: Callable[[], TlsAnswer]) -> int:
         return answers[0].text
 
     return _told(text) or answers[0].exit_status
-
-
-def _back_up(database: Path, file: Path, *, force: bool) -> str:
-    copy = back_up(database, file, now=SystemClock().now(), force=force)
-    clear = "hooks and health checks are in it in clear text, with any secrets in them"
-    return f"copied {database} to {file}: {copy.size} bytes, revision {copy.revision}; {clear}"
-
-
-def _restore(file: Path, database: Path) -> str:
-    done = restore(file, database, now=SystemClock().now())
-    kept = f"; the former database is {done.former}" if done.former else ""
-    created_at = done.copy.created_at.isoformat(timespec="seconds")
-    return f"restored {file} of {created_at}, revision {done.copy.revision}{kept}"
 
 
 def _audit(command: str, settings: Settings, file: Path | None, key: str) -> str:

@@ -12,11 +12,12 @@ from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.leases import Held, LeaseKind, Replica
 from tendhost.server.domain.notifications.notices import NotificationCursor
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.store import apply_change, audit_chain, leases, pruning, rows, sql
 from tendhost.server.store.audit_tail import AuditTail
 from tendhost.server.store.event_cache import RecentEvents
-from tendhost.server.store.migrations import LOG_ID
+from tendhost.server.store.migrations import LOG_ID, MOVED_TO
 from tendhost.server.store.reads.access import AccessReads
 from tendhost.server.store.reads.hosts import HostReads
 from tendhost.server.store.reads.operations import OperationReads
@@ -40,7 +41,14 @@ class Ends:
 
 
 def ends_of(database: DatabaseSession) -> Ends:
-    """Where the logs begin and end."""
+    """Where the logs begin and end. Raises StoreUnavailable where everything was moved to another database."""
+    moved = database.execute(sql.GET_META, (MOVED_TO,)).fetchone()
+    if moved is not None:
+        cause = (
+            f"everything in this database was moved to {moved[0]}; start the server on that one; if the move did not"
+            " come to its end, type the same `tendhostd migrate` again"
+        )
+        raise StoreUnavailable(cause=cause)
     return Ends(
         log_id=database.execute(sql.GET_META, (LOG_ID,)).fetchone()[0],
         revision=database.execute(sql.CURRENT_REVISION).fetchone()[0],

@@ -322,3 +322,5 @@ SCHEMA = len(MIGRATIONS)
 LOG_ID = "log_id"
 """The key in `meta` of the id of the event log, by which clients tell that it is another one. It is made with the
 schema."""
+MOVED_TO = "moved_to"
+"""The key in `meta` of where everything was moved to: of a database that no server opens any more."""

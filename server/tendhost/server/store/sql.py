@@ -298,6 +298,8 @@ GET_EVENTS = """
     WHERE revision > ?1 ORDER BY revision LIMIT ?2
 """
 
+LAST_EVENT = "SELECT at FROM events ORDER BY revision DESC LIMIT 1"
+
 GET_REQUEST = "SELECT digest, response FROM requests WHERE id = ?1"
 INSERT_REQUEST = """
     INSERT INTO requests (id, digest, response, at, revision) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -1,9 +1,12 @@
 """What an error of the database means: who has the trouble, and whether it is sound to try again."""
 
+import os
 from typing import Any
 
 import asyncpg
 
+ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""All that a statement may raise."""
 _LOST: tuple[type[BaseException], ...] = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
@@ -57,5 +60,7 @@ def in_words(error: BaseException) -> str:
     """What went wrong, on one line."""
     if isinstance(error, TimeoutError):
         return "the server did not answer in time"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
     text = " ".join(str(error).split())
     return text or type(error).__name__
