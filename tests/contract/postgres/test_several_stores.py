@@ -9,7 +9,8 @@ import pytest
 
 from tendhost.server.domain.access.audit import AuditRecord, Head, verified
 from tendhost.server.domain.operations.operation import OperationStatus
-from tendhost.server.domain.request_errors import HostBusy, HostDuplicate
+from tendhost.server.domain.request_errors import HostBusy, HostDuplicate, StoreUnavailable
+from tendhost.server.store.postgres import store as postgres_store
 from tendhost.server.store.postgres.store import PostgresStore, open_postgres
 from tendhost.server.store.records import Change, Conflict, LogChunk, RequestRecord, Touched
 from tests.contract.store.samples import (
@@ -182,3 +183,27 @@ async def test_ten_servers__that_start_at_once_make_one_database(address: str):
         assert await stores[0].wait_beyond(9, timeout=LONG) == 10
     finally:
         await asyncio.gather(*(store.aclose() for store in stores))
+
+
+async def test_store__that_lags_behind_the_events_of_others_cannot_be_used_until_it_has_caught_up(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+):
+    one, two = stores
+    hear, going_on = two._hear, asyncio.Event()
+
+    async def held_up() -> None:
+        if not going_on.is_set():
+            raise LookupError("an event that this server cannot read")
+        await hear()
+
+    monkeypatch.setattr(two, "_hear", held_up)
+    monkeypatch.setattr(postgres_store, "LONGEST_LAG", timedelta())
+    await one.commit(change())
+    assert await two.until_unusable(timeout=LONG)
+    with pytest.raises(StoreUnavailable, match=r"events of other servers are read \d+ s late"):
+        await two.probe()
+    monkeypatch.setattr(postgres_store, "LONGEST_LAG", LONG)
+    going_on.set()
+    assert await two.wait_beyond(0, timeout=LONG) == 1
+    await two.probe()
+    assert not await two.until_unusable(timeout=timedelta())

@@ -28,6 +28,8 @@ T = TypeVar("T")
 POLL = timedelta(milliseconds=200)
 """Between two looks at what other servers have committed. NOTIFY would have all commits of a database wait for
 each other, and does not pass a pooler."""
+LONGEST_LAG = timedelta(seconds=10)
+"""A server that has not heard for so long of everything that others have committed is of no use to clients."""
 HEARD_AT_ONCE = 1000
 """Events of other servers that are read in one go."""
 NEWS = """
@@ -72,8 +74,11 @@ class PostgresStore(PostgresReads, BaseStore):
         self._quiet = QuietCommitsOfOthers()
         self._commits: int | None = None
         """Number of transactions of all writers, so that nothing is read where there were none."""
+        self._loop = asyncio.get_running_loop()
+        self._caught_up_at = self._loop.time()
+        """When everything that was committed until then had been heard of."""
         self._closing = False
-        self._poller = asyncio.get_running_loop().create_task(self._poll())
+        self._poller = self._loop.create_task(self._poll())
 
     async def _submit(self, work: Callable[[DatabaseSession], T]) -> T:
         return await self._writer.submit(work)
@@ -92,12 +97,25 @@ class PostgresStore(PostgresReads, BaseStore):
         while not self._closing:
             await wait_for(self._news.wait(), timeout=POLL)
             self._news.clear()
+            began = self._loop.time()
             try:
                 await self._hear()
             except StoreUnavailable as error:
                 logger.debug("news could not be read", extra={"cause": error.cause})
             except Exception:
                 logger.exception("news could not be read")
+            else:
+                self._caught_up_at = began
+            self._note_lag()
+
+    def _note_lag(self) -> None:
+        """Have the store looked at where it lags behind."""
+        if self._lag > LONGEST_LAG:
+            self._unusable.set()
+
+    @property
+    def _lag(self) -> timedelta:
+        return timedelta(seconds=self._loop.time() - self._caught_up_at)
 
     async def _hear(self) -> None:
         revision, audited, pruned_to, commits = await self._row(NEWS)
@@ -117,6 +135,7 @@ class PostgresStore(PostgresReads, BaseStore):
                 self._heard = news[-1].revision
                 self._recent.extend(news)
                 self._tell(_touched_by(news))
+            self._note_lag()
 
     async def _hear_quiet_commits(self) -> None:
         def work(database: DatabaseSession) -> dict[str, str]:
@@ -143,6 +162,11 @@ class PostgresStore(PostgresReads, BaseStore):
         self._unusable.clear()
         await self._submit(lambda database: database.execute(sql.LOCK_COUNTER).fetchone())
         await self._row(sql.CURRENT_REVISION)
+        if self._lag > LONGEST_LAG:
+            seconds = self._lag.total_seconds()
+            raise StoreUnavailable(
+                cause=f"the events of other servers are read {seconds:.0f} s late"
+            )
 
     async def aclose(self) -> None:
         self._closing = True
