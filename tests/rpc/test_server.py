@@ -6,6 +6,7 @@ import socket
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -132,7 +133,7 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(
         store=world.store,
         notifier=SimpleNamespace(delivery_status=()),
         audit_sinks=AuditSinks((), store=world.store, duties=cast(Duties, None), clock=world.clock),
-        pruner=SimpleNamespace(held_up=""),
+        pruner=SimpleNamespace(problem=AsyncMock(return_value="")),
         loop_monitor=monitor,
         store_watch=SimpleNamespace(problem=""),
         certificates=SimpleNamespace(expiries=()),

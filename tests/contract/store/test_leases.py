@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.leases import LEASE, Held, LeaseKind, Replica
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.rollouts.budgets import BoundBudget
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import (
-    BudgetGuard,
+    AdmissionGuard,
     Change,
     Conflict,
     EndedOperation,
@@ -346,7 +347,7 @@ async def test_guard__lets_as_many_hosts_go_down_as_the_budget_has_room_for(
 ) -> None:
     await store.commit(change(hosts=tuple(a_host(f"web{n}") for n in range(4))))
     budget = BoundBudget(budget=DisruptionBudget(limit=limit))
-    guard = BudgetGuard(rollouts=frozenset(), budgets=frozenset({("", budget)}))
+    guard = AdmissionGuard(policies=(0, 0), rollouts=frozenset(), budgets=frozenset({("", budget)}))
     for number in range(fits):
         await store.commit(change(guard=guard, **going_down(f"web{number}")))
     with pytest.raises(Conflict):
@@ -356,7 +357,7 @@ async def test_guard__lets_as_many_hosts_go_down_as_the_budget_has_room_for(
 
 async def test_guard__refuses_what_was_decided_without_an_unfinished_rollout(store: Store) -> None:
     first, second, over = a_rollout(), a_rollout(), a_rollout(ended_at=NOW)
-    known = BudgetGuard(rollouts=frozenset({first.id}), budgets=frozenset())
+    known = AdmissionGuard(policies=(0, 0), rollouts=frozenset({first.id}), budgets=frozenset())
     await store.commit(change(rollouts=(first, over), guard=known))
     assert await store.unfinished_rollouts() == [first.id]
     await store.commit(change(guard=known, **going_down("web1")))
@@ -365,6 +366,21 @@ async def test_guard__refuses_what_was_decided_without_an_unfinished_rollout(sto
         await store.commit(change(guard=known, **going_down("web2")))
     both = replace(known, rollouts=frozenset({first.id, second.id}))
     await store.commit(change(guard=both, **going_down("web2")))
+
+
+async def test_guard__refuses_what_was_decided_before_a_policy_was_changed(store: Store) -> None:
+    guard = AdmissionGuard(policies=(0, 0), rollouts=frozenset(), budgets=frozenset())
+    await store.commit(change(guard=guard, **going_down("web1")))
+    policy = GroupPolicy(group="web")
+    committed = await store.commit(change(group_policies=(policy,)))
+    with pytest.raises(Conflict, match="policies"):
+        await store.commit(change(guard=guard, **going_down("web2")))
+    present = await store.policies_version()
+    assert present == (1, committed.revision)
+    await store.commit(change(guard=replace(guard, policies=present), **going_down("web2")))
+    stored = replace(policy, revision=committed.revision)
+    await store.commit(change(removed_group_policies=(stored,)))
+    assert await store.policies_version() == (0, 0)
 
 
 async def test_listener__is_told_which_operations_have_ended(store: Store) -> None:

@@ -39,6 +39,7 @@ from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.store_watch import StoreWatch
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.tokens import Tokens
+from tendhost.server.engine.waiting import CEILING
 from tendhost.server.outbound.apprise import NotificationSender
 from tendhost.server.outbound.audit_sink import AuditSink
 from tendhost.server.outbound.key_sets import KeySetSource
@@ -126,7 +127,7 @@ async def running_engine(
     policies = Policies(store=store, clock=clock)
     await policies.load()
     hosts = HostConnector(store=store, connector=connector)
-    tokens = Tokens(store=store, clock=clock)
+    tokens = Tokens(store=store, clock=clock, reread=lease.interval or CEILING)
     await tokens.load()
     audit = AuditLog(store=store, clock=clock)
     trusted = Issuers(issuers, clock=clock)
@@ -163,7 +164,7 @@ async def running_engine(
         )
         policies.on_change(rollouts.recheck_host)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
-        registry = Registry(store=store, connector=hosts, clock=clock, policies=policies)
+        registry = Registry(store=store, connector=hosts, clock=clock)
         pruner = Pruner(store=store, clock=clock, retention=settings.retention)
         duties = Duties(store=store, lease=lease, clock=clock)
         keeping: TaskSet[None] = TaskSet(tasks.create_task)
@@ -222,6 +223,7 @@ async def running_engine(
             await trusted.close()
             await audit.close()
             schedules.close()
+            policies.close()
             await rollouts.stop()
             rollouts.close()
             await operations.stop()

@@ -26,7 +26,7 @@ class Ids:
         self._last = 0
 
     def follow(self, ids: Iterable[str]) -> None:
-        """Make only ids that are higher than these, which an earlier server made."""
+        """Make only ids that are higher than these, which an earlier server or another replica made."""
         self._last = max((self._last, *map(_number, ids)))
 
     def next(self) -> str:

@@ -44,7 +44,7 @@ class Pruner:
         self._retention = retention
         self._looked_at: timedelta | None = None
         self.held_up = ""
-        """Why nothing is pruned at present; empty: history is pruned."""
+        """Why this replica prunes nothing at present; empty: it prunes, or another one has the duty."""
 
     async def run(self, duty: HeldDuty) -> None:
         """Prune at once and then every INTERVAL, until cancelled."""
@@ -57,6 +57,11 @@ class Pruner:
 
         failed = "history was not pruned"
         await repeat_every(INTERVAL, prune, clock=self._clock, logger=logger, failed=failed)
+
+    async def problem(self) -> str:
+        """Why nothing is pruned at present, whichever replica prunes; empty: history is pruned."""
+        trust = await self._store.clock_trust()
+        return self.held_up or (trust.doubt if trust is not None else "")
 
     async def _prune(self) -> None:
         now, elapsed = self._clock.now(), self._clock.elapsed()

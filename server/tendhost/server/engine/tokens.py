@@ -62,10 +62,13 @@ class Tokens:
         *,
         store: IssuedTokenStore,
         clock: Clock,
+        reread: timedelta = CEILING,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
+        """`reread`: interval at which the tokens are read again that other replicas have created and deleted."""
         self._store = store
         self._clock = clock
+        self._reread = reread
         self._random = random
         self._tokens: Mapping[str, Token] = {}
         self._changes = 0
@@ -86,12 +89,12 @@ class Tokens:
     async def keep(self) -> None:
         """Store when tokens were used, read all of them again, and end what is done with those that have ended.
 
-        This happens every CEILING, until cancelled.
+        This happens every `reread`, until cancelled.
         """
-        await self._clock.sleep(CEILING)
+        await self._clock.sleep(self._reread)
         failed = "the last use of tokens was not stored"
         await repeat_every(
-            CEILING, self._store_uses, clock=self._clock, logger=logger, failed=failed
+            self._reread, self._store_uses, clock=self._clock, logger=logger, failed=failed
         )
 
     async def _store_uses(self) -> None:

@@ -29,7 +29,7 @@ from tendhost.server.domain.request_errors import (
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import audit_chain, budgets, leases, rows, sql
+from tendhost.server.store import admission, audit_chain, leases, rows, sql
 from tendhost.server.store.records import (
     Change,
     Committed,
@@ -118,7 +118,7 @@ def _require_room(database: DatabaseSession, change: Change) -> None:
     """Raise Conflict where the hosts that go down with a change are too many for a disruption budget."""
     if change.guard is not None:
         new = {rollout.id for rollout in change.rollouts}
-        budgets.require(database, change.guard, new=new)
+        admission.require(database, change.guard, new=new)
 
 
 _TOKENS = frozenset({"tokens", "removed_tokens", "used_tokens"})

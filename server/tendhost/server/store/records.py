@@ -109,12 +109,20 @@ class AuditFilter:
     """Records before this time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetGuard:
-    """Disruption budgets that must hold when a change is committed with which hosts go down.
+PoliciesVersion = tuple[int, int]
+"""Number of the policies of groups and the fleet, and the highest revision among them: it changes with each of them."""
 
-    Who decided on the change counted before, and others may have started hosts or rollouts since.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionGuard:
+    """What must hold when a change is committed with which hosts of a rollout begin.
+
+    Whatever decided on the change has read before, and others may have started hosts or rollouts since, or set
+    a freeze.
     """
+
+    policies: PoliciesVersion
+    """Of the policies that were taken into account."""
 
     rollouts: frozenset[str]
     """Ids of the unfinished rollouts whose budgets were taken into account."""
@@ -168,7 +176,7 @@ class Change:
     """What its author drives, and must still hold when this is committed."""
     taken: Sequence[Held] = ()
     """Operations and rollouts of this change that nobody has driven so far, and who drives them from now on."""
-    guard: BudgetGuard | None = None
+    guard: AdmissionGuard | None = None
     """Raises Conflict where it does not hold."""
     request: RequestRecord | None = None
     audit: AuditRecord | None = None

@@ -280,6 +280,7 @@ UPDATE_GROUP_POLICY = """
     UPDATE group_policies SET revision = ?2, document = ?3 WHERE host_group = ?1 AND revision = ?4
 """
 DELETE_GROUP_POLICY = "DELETE FROM group_policies WHERE host_group = ?1 AND revision = ?2"
+POLICIES_VERSION = "SELECT count(*), coalesce(max(revision), 0) FROM group_policies"
 ALL_GROUP_POLICIES = "SELECT document FROM group_policies ORDER BY host_group"
 
 PUT_TOKEN = """

@@ -7,6 +7,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.policy.availability import Availability, ChangeWindows, planned_time
 from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.engine.fleet.policies import Key, Policies
+from tendhost.server.store.records import PoliciesVersion
 
 
 class HostAvailability:
@@ -16,6 +17,10 @@ class HostAvailability:
         self._policies = policies
         self._at: datetime | None = None
         self._known: dict[tuple[ChangeWindows, timedelta], Availability | None] = {}
+
+    async def refreshed(self) -> PoliciesVersion:
+        """See Policies.refreshed."""
+        return await self._policies.refreshed()
 
     async def of(self, host: Host, now: datetime) -> Availability | None:
         """When an update of `host` may start, with the time that it is expected to take; None: now."""

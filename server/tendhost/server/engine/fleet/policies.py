@@ -26,16 +26,19 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.policy.availability import Availability, ChangeWindows
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.request_errors import PolicyNotFound
+from tendhost.server.domain.request_errors import PolicyNotFound, StoreUnavailable
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
-from tendhost.server.engine.waiting import CEILING, repeat_every
+from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.policies import PolicyStore
-from tendhost.server.store.records import Change
+from tendhost.server.store.records import Change, PoliciesVersion, Touched
 
 logger = logging.getLogger(__name__)
 
+POLICY_CHANGED = "policy_changed"
+HOST_KINDS = frozenset({"host_registered", "host_reconfigured", "host_unregistered"})
+"""Kinds of the events after which other windows may apply to a host, or none."""
 Key = tuple[tuple[MaintenanceWindow, ...], tuple[str, ...]]
 """What the change windows of a host depend on: its own windows, and its groups."""
 
@@ -62,6 +65,9 @@ class Policies:
         self._lock = asyncio.Lock()
         self._group_policies: Mapping[str, GroupPolicy] = {}
         self._open_times: dict[Key, ChangeWindows] = {}
+        self._changed = asyncio.Event()
+        """Set when a policy was changed, on whichever replica."""
+        self._stop_listening = store.listen(self._hear)
         self._listeners: list[Callable[[str], None]] = []
 
     def on_change(self, listener: Callable[[str], None]) -> None:
@@ -75,10 +81,40 @@ class Policies:
         self._use(await self._stored())
 
     async def keep(self) -> None:
-        """Read the stored policies every CEILING, until cancelled: another process may have changed them."""
-        await self._clock.sleep(CEILING)
-        failed = "policies were not read again"
-        await repeat_every(CEILING, self._reload, clock=self._clock, logger=logger, failed=failed)
+        """Read the stored policies whenever a replica has changed one, and every CEILING, until cancelled."""
+        while True:
+            await sleep_until_called(self._clock, CEILING, self._changed)
+            self._changed.clear()
+            try:
+                await self._reload()
+            except StoreUnavailable as error:
+                logger.warning("policies were not read again", extra={"cause": error.cause})
+            except Exception:
+                logger.exception("policies were not read again")
+
+    def close(self) -> None:
+        """Hear of no further commits."""
+        self._stop_listening()
+
+    def _hear(self, touched: Touched) -> None:
+        """Read the policies again, or have rollouts decide again about hosts, after a commit of any replica."""
+        if POLICY_CHANGED in touched.kinds:
+            self._changed.set()
+        if touched.kinds & HOST_KINDS:
+            for name in touched.hosts:
+                self._notify(name)
+
+    async def refreshed(self) -> PoliciesVersion:
+        """The version of the policies in use, which are the stored ones. Raises StoreUnavailable."""
+        if await self._store.policies_version() != self.version:
+            await self._reload()
+        return self.version
+
+    @property
+    def version(self) -> PoliciesVersion:
+        """The version of the policies in use."""
+        revisions = [policy.revision for policy in self._group_policies.values()]
+        return len(revisions), max(revisions, default=0)
 
     async def _reload(self) -> None:
         async with self._lock:
@@ -175,10 +211,6 @@ class Policies:
                 raise PolicyNotFound(group=group)
             require_etag(_whose(group), wanted=etag, current=former.etag)
             return await self._saved(former, call, deleted=True)
-
-    def host_changed(self, name: str) -> None:
-        """Call the listeners: a host has other windows or groups, or was registered or unregistered."""
-        self._notify(name)
 
     async def _saved(
         self,

@@ -22,7 +22,6 @@ from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, requir
 from tendhost.server.domain.request_errors import HostAlreadyExists, HostBusy
 from tendhost.server.engine.connection import HostConnector
 from tendhost.server.engine.fleet.enrolment import Enrolment
-from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.records import Change
@@ -38,14 +37,11 @@ class RemovedHost:
 class Registry:
     """The hosts of the fleet."""
 
-    def __init__(
-        self, *, store: HostWorkStore, connector: HostConnector, clock: Clock, policies: Policies
-    ) -> None:
+    def __init__(self, *, store: HostWorkStore, connector: HostConnector, clock: Clock) -> None:
         self._store = store
         self._connector = connector
         self._enrolment = Enrolment(connector)
         self._clock = clock
-        self._policies = policies
 
     async def register(
         self,
@@ -76,9 +72,7 @@ class Registry:
             distinct_hosts=() if allow_duplicate else (host.name,),
             routed_hosts=(host.name,),
         )
-        registered = await call.commit(self._store, change, at_revision(host), subject=host.name)
-        self._policies.host_changed(host.name)  # a rollout may wait for a host of that name
-        return registered
+        return await call.commit(self._store, change, at_revision(host), subject=host.name)
 
     @retried_on_conflict
     async def reconfigure(self, wanted: Reconfiguration, call: MutationContext[Host]) -> Host:
@@ -117,10 +111,7 @@ class Registry:
             bodies.append(StateChanged(origin=origin, to=to, cause="the login has other settings"))
         moved = (config.endpoint, changed.host_keys) != (host.config.endpoint, host.host_keys)
         distinct = moved and not wanted.allow_duplicate
-        saved = await self._saved(freed, bodies, call, distinct=distinct, rerouted=rerouted)
-        if (config.groups, config.policy) != (host.config.groups, host.config.policy):
-            self._policies.host_changed(host.name)
-        return saved
+        return await self._saved(freed, bodies, call, distinct=distinct, rerouted=rerouted)
 
     @retried_on_conflict
     async def unregister(
@@ -135,11 +126,9 @@ class Registry:
             events=(Event(at=now, body=body, host=name),),
             removed_hosts=(host,),
         )
-        removed = await call.commit(
+        return await call.commit(
             self._store, change, lambda revision: RemovedHost(revision=revision), subject=name
         )
-        self._policies.host_changed(name)  # no rollout is to wait for its windows any longer
-        return removed
 
     @retried_on_conflict
     async def acknowledge(self, name: str, call: MutationContext[Host]) -> Host:

@@ -69,6 +69,8 @@ ANOTHER_REPLICA = "the end of another replica"
 SWEEP = timedelta(minutes=5)
 """Interval of the search for operations without a runner, where no other replica leaves any. It should never find
 one."""
+QUEUES = frozenset({"operation_changed"})
+"""Kinds of the events with which operations are queued."""
 AT_A_TIME = 64
 """Operations that a replica takes from others at once: several replicas share what one has left."""
 
@@ -404,6 +406,9 @@ class Operations:
 
     def _hear(self, touched: Touched) -> None:
         """Have a runner look at what was stored of its operation by somebody else, such as a cancellation."""
+        if QUEUES & touched.kinds:
+            # What is queued begins in the order of ids, also where the clocks of replicas differ.
+            self.ids.follow(touched.operations)
         for id in touched.operations & self._runners.keys():
             runner, _ = self._runners[id]
             if not runner.sees_commit:

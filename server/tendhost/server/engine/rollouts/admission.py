@@ -36,7 +36,7 @@ from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
-from tendhost.server.store.records import BudgetGuard
+from tendhost.server.store.records import AdmissionGuard, PoliciesVersion
 
 _OUTSIDE = "its labels have changed since, so the token that the rollout was started with is not bound to it any more"
 _SPENT = "a disruption budget lets no further host go down for now"
@@ -149,6 +149,7 @@ class Admission:
             host_availability=self._host_availability,
             now=self._clock.now(),
             budgets=budgets,
+            policies=await self._host_availability.refreshed(),
             busy=await self._store.busy_hosts(),
         )
 
@@ -195,9 +196,11 @@ class AdmissionRound:
         host_availability: HostAvailability,
         now: datetime,
         budgets: Mapping[str, tuple[BoundBudget, ...]],
+        policies: PoliciesVersion,
         busy: frozenset[str],
     ) -> None:
         """`budgets`: those that apply, by the rollout that they are of."""
+        self._policies = policies
         self._rollout = rollout
         self._spec = rollout.spec
         self._store = store
@@ -255,11 +258,15 @@ class AdmissionRound:
             )
 
     @property
-    def guard(self) -> BudgetGuard | None:
-        """What must still hold when the hosts of this round begin; None: no host goes down that counts."""
+    def guard(self) -> AdmissionGuard | None:
+        """What must still hold when the hosts of this round begin; None: they are not changed."""
         if self._rollout.spec.dry_run:
             return None
-        return BudgetGuard(rollouts=self._rollouts, budgets=frozenset(self._spending))
+        return AdmissionGuard(
+            policies=self._policies,
+            rollouts=self._rollouts,
+            budgets=frozenset(self._spending),
+        )
 
     async def _block(self, key: str) -> Hold | None:
         """What the busy host, or the spent budget, of a `Member.blocked_by` holds up; None: nothing now."""

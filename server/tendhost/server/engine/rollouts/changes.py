@@ -17,7 +17,7 @@ from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
-from tendhost.server.store.records import BudgetGuard, Change, Conflict
+from tendhost.server.store.records import AdmissionGuard, Change, Conflict
 
 Begun = Sequence[tuple[OperationState, Host]]
 """Operations that begin in a transaction, each with its host as it is stored."""
@@ -61,7 +61,7 @@ class RolloutWriter:
         )
 
     async def save(
-        self, update: RolloutUpdate, begun: Begun = (), guard: BudgetGuard | None = None
+        self, update: RolloutUpdate, begun: Begun = (), guard: AdmissionGuard | None = None
     ) -> None:
         """Store `update` together with the operations that begin in it, and drive these.
 

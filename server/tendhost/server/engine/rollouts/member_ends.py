@@ -17,6 +17,7 @@ from tendhost.server.domain.rollouts.rollout import (
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.transitions import changed_anything
 from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
+from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.paging import every_member
 
 AT_A_TIME = 200
@@ -53,6 +54,8 @@ class MemberEnds:
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since the last collection; None: unknown, so that every
         member in progress is read."""
+        self._read_all_at = clock.elapsed()
+        """Monotonic time of the last collection for which every member in progress was read."""
 
     def operation_ended(self, host: str) -> None:
         """Have `collect` read the member of this host."""
@@ -62,6 +65,10 @@ class MemberEnds:
     async def collect(self, rollout: Rollout) -> bool:
         """Store the outcome of members whose operation has ended; whether there were any."""
         ended, self._ended = self._ended, set()
+        elapsed = self._clock.elapsed()
+        if ended is None or elapsed - self._read_all_at >= CEILING:
+            # No call is relied on: other replicas end operations, too.
+            ended, self._read_all_at = None, elapsed
         try:
             update = RolloutUpdate(rollout)
             for member in await self._in_progress(ended):

@@ -53,7 +53,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             host_count=await self._count_hosts(scope),
             store_problem=self._store_watch.problem,
             open_access=self._open_access,
-            pruning_problem=self._pruner.held_up,
+            pruning_problem=await self._pruner.problem(),
             event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),
         )
         if scope is None:  # notifications are of all hosts, and a problem may name some

@@ -7,7 +7,7 @@ from typing import Protocol
 from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store.records import Page
+from tendhost.server.store.records import Page, PoliciesVersion
 
 
 class SelectionStore(Protocol):
@@ -47,4 +47,8 @@ class PolicyStore(Protocol):
 
     async def group_policies(self) -> Sequence[GroupPolicy]:
         """The policy of the fleet and of every group that has one, by group."""
+        ...
+
+    async def policies_version(self) -> PoliciesVersion:
+        """The version of all these policies together."""
         ...

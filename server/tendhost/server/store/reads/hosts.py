@@ -10,7 +10,7 @@ from tendhost.server.domain.hosts.unmatched import KnownNames
 from tendhost.server.domain.request_errors import HostNotFound, InventoryNotFound
 from tendhost.server.domain.rollouts.budgets import Usage
 from tendhost.server.domain.rollouts.plan import HostSummary
-from tendhost.server.store import budgets, host_sql, host_summaries, parts, rows, sql
+from tendhost.server.store import admission, host_sql, host_summaries, parts, rows, sql
 from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.records import (
     HostCursor,
@@ -133,7 +133,7 @@ class HostReads(Reads):
         return await self._read(work)
 
     async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
-        return await self._read(lambda database: budgets.usage(database, scope, failed_since))
+        return await self._read(lambda database: admission.usage(database, scope, failed_since))
 
     async def inventory(self, host: str) -> InventoryRecord:
         row = await self._row(sql.GET_INVENTORY, host)

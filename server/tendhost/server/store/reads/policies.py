@@ -7,9 +7,9 @@ from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.request_errors import ScheduleNotFound, SelectionNotFound
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import rows, sql
+from tendhost.server.store import admission, rows, sql
 from tendhost.server.store.reads.base import Reads
-from tendhost.server.store.records import Page
+from tendhost.server.store.records import Page, PoliciesVersion
 
 
 class PolicyReads(Reads):
@@ -42,3 +42,6 @@ class PolicyReads(Reads):
 
     async def group_policies(self) -> Sequence[GroupPolicy]:
         return await self._all(sql.ALL_GROUP_POLICIES, (), rows.group_policy_of)
+
+    async def policies_version(self) -> PoliciesVersion:
+        return await self._look_up(admission.policies_version)

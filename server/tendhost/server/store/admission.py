@@ -1,11 +1,11 @@
-"""Disruption budgets as the database has them: how many hosts of a scope are down, and whether that is too many."""
+"""Admission as the database sees it: how many hosts are down, and whether what was decided on still holds."""
 
 from collections.abc import Collection
 from datetime import datetime
 
 from tendhost.server.domain.rollouts.budgets import NAMED, Usage, is_untagged, room
 from tendhost.server.store import sql
-from tendhost.server.store.records import BudgetGuard, Conflict
+from tendhost.server.store.records import AdmissionGuard, Conflict, PoliciesVersion
 from tendhost.server.store.session import DatabaseSession
 
 
@@ -21,12 +21,15 @@ def usage(database: DatabaseSession, scope: str, failed_since: datetime | None) 
     )
 
 
-def require(database: DatabaseSession, guard: BudgetGuard, *, new: Collection[str]) -> None:
-    """Raise Conflict where a budget is overspent, or where a rollout has begun that was not taken into account.
+def require(database: DatabaseSession, guard: AdmissionGuard, *, new: Collection[str]) -> None:
+    """Raise Conflict where a budget is overspent, or where something was not taken into account: a rollout that has
+    begun, a policy that was changed.
 
     What goes down with the change is written already, and events of it have been numbered: so no other change
     can count between. `new` are rollouts of the change itself.
     """
+    if policies_version(database) != guard.policies:
+        raise Conflict(what="the policies")
     unfinished = {id for (id,) in database.execute(sql.UNFINISHED_ROLLOUTS).fetchall()}
     if unfinished - guard.rollouts - set(new):
         raise Conflict(what="the disruption budgets")
@@ -34,6 +37,12 @@ def require(database: DatabaseSession, guard: BudgetGuard, *, new: Collection[st
         down = database.execute(sql.DOWN, _values(scope, bound.failed_since)).fetchone()[0]
         if room(bound.budget, Usage(down=down, hosts=_hosts(database, scope))) < 0:
             raise Conflict(what=f"the disruption budget {bound.budget.limit}")
+
+
+def policies_version(database: DatabaseSession) -> PoliciesVersion:
+    """See PolicyStore.policies_version."""
+    number, revision = database.execute(sql.POLICIES_VERSION).fetchone()
+    return number, revision
 
 
 def _hosts(database: DatabaseSession, scope: str) -> int:
