@@ -87,6 +87,11 @@ class SimulatedHost(SimulatedMachine):
         path = self._folder / "transactions"
         return path.read_text().splitlines() if path.exists() else []
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether the slow package is being installed at this moment."""
+        return (self._folder / "run/tb-slow-running").exists()
+
     def mend(self) -> None:
         """Let the failing package succeed from now on."""
         (self._folder / "failing-ok").touch()
