@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.access.audit import MISSED, AuditEntry, AuditRecord, Head
-from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.domain.access.audit import MISSED, AuditEntry, AuditRecord, Head, head_at
+from tendhost.server.domain.operations.backoff import EndlessBackoff
 from tendhost.server.engine.duties import Duties, HeldDuty
 from tendhost.server.engine.tasks import running
 from tendhost.server.engine.waiting import CEILING, retry_while_unavailable
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 PAGE = 100
 """Records of one delivery at most: some 50 KB."""
-RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10), attempts=20)
-"""The pauses; attempts never end, for a record is given up only when it is pruned."""
+RETRY = EndlessBackoff(first=timedelta(seconds=5), longest=timedelta(minutes=10))
+"""Attempts never end: a record is given up only when it is pruned."""
 FAULT_PAUSE = timedelta(minutes=1)
 """Pause of a worker after an unexpected fault."""
 SERVER = "tendhostd"
@@ -95,8 +95,7 @@ class SinkWorker:
                 continue
             await self._deliver(entries, cursor.hash)
             last = entries[-1]
-            # A record of a version that did not chain records has no hash.
-            cursor = Head(number=last.number, hash=last.hash or Head().hash)
+            cursor = head_at(last.number, last.hash)
             await self._store_cursor(cursor)
 
     async def _start_cursor(self) -> Head:
@@ -154,9 +153,7 @@ class SinkWorker:
                 now = self._clock.now()
                 self._note(delivered=delivered, problem="", problem_at=None, delivered_at=now)
                 return
-            pause = RETRY.pause(min(attempt, RETRY.attempts - 1), random.random())  # noqa: S311
-            assert pause is not None, "a further attempt is allowed"
-            await self._clock.sleep(pause)
+            await self._clock.sleep(RETRY.length(attempt, random.random()))  # noqa: S311
             self._note(retried=self.status.retried + 1)
             attempt += 1
 

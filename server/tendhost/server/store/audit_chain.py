@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
-from tendhost.server.domain.access.audit import AuditEntry, AuditRecord, Head, hash_of
+from tendhost.server.domain.access.audit import AuditEntry, AuditRecord, Head, hash_of, head_at
 from tendhost.server.domain.access.principal import CredentialKind
 from tendhost.server.store import sql
 from tendhost.server.store.rows import at_instant, instant
@@ -34,7 +34,7 @@ def last(database: DatabaseSession) -> Head:
     row = database.execute(sql.LAST_AUDIT).fetchone()
     if row is None:
         return dropped_head(database)
-    return Head(number=row[0], hash=row[1] or Head().hash)
+    return head_at(row[0], row[1])
 
 
 def dropped_head(database: DatabaseSession) -> Head:
@@ -57,7 +57,7 @@ def drop_beginning(database: DatabaseSession, old: tuple[int, int, int], most: i
         row = max(filter(None, (row, held)), default=None)
     if row is None:
         return 0
-    head = json.dumps({"number": row[0], "hash": row[1] or Head().hash})
+    head = json.dumps(asdict(head_at(row[0], row[1])))
     database.execute(sql.SET_META, (DROPPED, head))
     return database.execute(sql.PRUNE_AUDIT, (row[0],)).rowcount
 

@@ -15,7 +15,6 @@ from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.store import apply_change, audit_chain, leases, pruning, rows, sql
-from tendhost.server.store.audit_tail import AuditTail
 from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.migrations import LOG_ID, MOVED_TO
 from tendhost.server.store.reads.access import AccessReads
@@ -26,6 +25,7 @@ from tendhost.server.store.reads.rollouts import RolloutReads
 from tendhost.server.store.reads.scopes import ScopeReads
 from tendhost.server.store.records import Change, Committed, LogBounds, Touched
 from tendhost.server.store.session import DatabaseSession
+from tendhost.server.store.tail import Tail
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class BaseStore(HostReads, OperationReads, RolloutReads, PolicyReads, AccessRead
         self._log_id = ends.log_id
         self._recent = RecentEvents(ends.revision)
         self._pruned_to = ends.pruned_to
-        self._audit_tail = AuditTail(ends.audited)
+        self._audit_tail = Tail(ends.audited)
         self._listeners: list[Callable[[Touched], None]] = []
 
     @abstractmethod

@@ -1,11 +1,10 @@
 """The newest events in memory: every stream reads them, and is woken by them."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tendhost.server.clock import wait_for
 from tendhost.server.domain.events import Event
+from tendhost.server.store.tail import Tail
 
 KEPT = 8192
 
@@ -14,11 +13,15 @@ class RecentEvents:
     """The end of the event log, without a gap, and its current revision."""
 
     def __init__(self, revision: int) -> None:
-        self.revision = revision
+        self._tail = Tail(revision)
         self._events: list[Event] = []
         self._last = revision
         """Revision of the last event in memory: what lies behind it is in the database alone so far."""
-        self._extended = asyncio.Event()
+
+    @property
+    def revision(self) -> int:
+        """The current revision of the log."""
+        return self._tail.number
 
     def extend(self, events: Sequence[Event]) -> None:
         """Add events that were committed, and wake those that wait for them."""
@@ -29,18 +32,11 @@ class RecentEvents:
         self._last = max(self._last, events[-1].revision)
         if len(self._events) > 2 * KEPT:
             del self._events[:-KEPT]
-        if self._last > self.revision:
-            self._reached(self._last)
+        self._tail.reach(self._last)
 
     def reach(self, revision: int) -> None:
         """Note what the database has reached; events that were not added are read from there."""
-        if revision > self.revision:
-            self._reached(revision)
-
-    def _reached(self, revision: int) -> None:
-        self.revision = revision
-        news, self._extended = self._extended, asyncio.Event()
-        news.set()
+        self._tail.reach(revision)
 
     def forget(self, revision: int) -> None:
         """Drop the events up to `revision`, which were pruned."""
@@ -60,9 +56,4 @@ class RecentEvents:
 
     async def wait_beyond(self, revision: int, timeout: timedelta) -> int:
         """The current revision, once it exceeds `revision` or `timeout` has passed."""
-        await wait_for(self._exceeds(revision), timeout=timeout)
-        return self.revision
-
-    async def _exceeds(self, revision: int) -> None:
-        while self.revision <= revision:
-            await self._extended.wait()
+        return await self._tail.wait_beyond(revision, timeout)

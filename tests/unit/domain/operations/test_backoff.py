@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.domain.operations.backoff import Backoff, EndlessBackoff
 
 SECOND = timedelta(seconds=1)
 BACKOFF = Backoff(first=2 * SECOND, longest=60 * SECOND, attempts=9)
@@ -30,3 +30,8 @@ def test_a_pause_is_between_half_and_the_whole_of_its_length(attempt, chance, at
     assert pause is not None
     whole = min(30, 2 ** min(attempt - 1, 10)) * SECOND
     assert whole / 2 <= pause <= whole
+
+
+def test_endless_backoff__never_exceeds_the_longest_pause():
+    endless = EndlessBackoff(first=timedelta(seconds=5), longest=timedelta(minutes=10))
+    assert endless.length(10**9, 1) == timedelta(minutes=10)

@@ -67,6 +67,11 @@ class Head:
     hash: str = FIRST_HASH
 
 
+def head_at(number: int, hash: str) -> Head:
+    """The place of a record with this hash; empty: a record of a version that did not chain records."""
+    return Head(number=number, hash=hash or FIRST_HASH)
+
+
 class ChainBroken(Exception):
     """A record is not the one that was written, or records are missing."""
 
@@ -107,7 +112,7 @@ def documents(entries: Iterable[AuditEntry], former: str) -> Iterator[dict[str, 
     """What leaves the server of each record: what is hashed, and the hash. `former`: the hash before the first."""
     for entry in entries:
         yield _values(entry, former) | {"hash": entry.hash}
-        former = entry.hash or FIRST_HASH
+        former = head_at(entry.number, entry.hash).hash
 
 
 def hash_of(entry: AuditEntry, former: str) -> str:
