@@ -166,3 +166,18 @@ async def test_server__without_free_connections_is_refused_with_its_words(small_
     said = await refused(small_server.address("app", user="app"))
     assert "connection" in said
     await first.aclose()
+
+
+async def test_server__of_an_older_version_writes_nothing_after_a_newer_one_has_started(
+    server: Server, database: str
+):
+    store = await open_postgres(server.address(database))
+    await store.commit(change())
+    server.sql(f"UPDATE meta SET value = '{SCHEMA + 1}' WHERE key = 'schema'", database=database)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="a newer tendhost has changed the database"):
+            await store.commit(change())
+    with pytest.raises(StoreUnavailable, match="upgrade this server"):
+        await store.probe()
+    assert server.sql("SELECT revision FROM counter", database=database) == "1"
+    await store.aclose()

@@ -13,11 +13,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import asyncpg
+
 from tendhost.server.clock import wait_for
 from tendhost.server.domain.request_errors import RequestError, StoreUnavailable
 from tendhost.server.failpoints import reached
 from tendhost.server.store.apply_change import Written
 from tendhost.server.store.gathering import Gathering, Work, refuse
+from tendhost.server.store.migrations import SCHEMA
 from tendhost.server.store.postgres.connections import Connections, Link
 from tendhost.server.store.postgres.quiet_commits import QuietCommits
 from tendhost.server.store.postgres.session import COMMAND_TIMEOUT, LoopSession, run_in_greenlet
@@ -42,11 +45,15 @@ COMMIT = (
     # An interrupted wait for a synchronous standby would be reported as a commit.
     "SET LOCAL statement_timeout = 0;"
     " INSERT INTO commits (writer, previous, sequence, at, touched)"
-    " VALUES ('{writer}', {previous}, {sequence}, now(), '{touched}')"
+    # A server of an older version writes nothing any more: without a number the row is refused.
+    " VALUES ('{writer}', {previous},"
+    " CASE WHEN (SELECT value FROM meta WHERE key = 'schema') = '{schema}' THEN {sequence} END,"
+    " now(), '{touched}')"
     " ON CONFLICT (writer) DO UPDATE SET previous = commits.sequence, sequence = excluded.sequence,"
     " at = excluded.at, touched = excluded.touched;"
     " COMMIT"
 )
+NEWER = "a newer tendhost has changed the database since; upgrade this server, and start it again"
 SETTLE = """
     INSERT INTO commits (writer, previous, sequence, at) VALUES (?1, CAST(?2 AS BIGINT), CAST(?2 AS BIGINT) + 1, now())
     ON CONFLICT (writer) DO UPDATE SET
@@ -217,6 +224,7 @@ class PostgresWriter:
             writer=self.id,
             previous=previous,
             sequence=self._sequence,
+            schema=SCHEMA,
             touched=self._quiet.text().replace("'", "''"),
         )
         # Not by a timeout of asyncpg's, which would ask the server to interrupt the COMMIT.
@@ -230,6 +238,8 @@ class PostgresWriter:
             return
         if done and not is_lost(error, link.connection):
             self._sequence = previous
+            if isinstance(error, asyncpg.NotNullViolationError):
+                raise _Told(NEWER) from error
             raise error
         self._doubtful = True
         self._drop()
