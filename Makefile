@@ -115,8 +115,8 @@ bench: dev ## run the benchmarks, or one of them with BENCH=name
 	$(PY) -m benchmarks $(BENCH)
 
 .PHONY: faults
-faults: dev packages ## update real hosts under every fault there is; RUNS=20 for the short form
-	$(PY) -m tests.faults $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+faults: dev packages ## update real hosts under every fault there is; RUNS=20 for the short form; REPLICAS=3: several servers
+	$(PY) -m tests.faults$(if $(REPLICAS),.replicas --replicas $(REPLICAS)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: fresh
 fresh: ## run make demo and make test on a bare Debian 12 and 13; SUITES=trixie, TARGETS=demo

@@ -9,11 +9,15 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from tendhost.client import Client, Connection, ServerUnreachable
 from tendhost.client.errors import error_of
-from tendhost.server.certificates import CA
+from tendhost.server.certificates import CA, SERVER, SERVER_KEY
 from tendhost.v1 import event_service_pb2 as pb
+from tendhost.v1 import system_service_pb2
 from tendhost.v1.event_service_pb2_grpc import EventServiceStub
 from tests.deploy.proxied import (
     READY_SECONDS,
@@ -99,3 +103,52 @@ async def test_stream__passes_while_it_is_idle_and_resumes_on_another_replica(
                 )
                 assert (await again.read()).log_id == opened.log_id
                 again.cancel()
+
+
+@asynccontextmanager
+async def telling(here: Place, number: int, status: int) -> AsyncIterator[None]:
+    """A server at the place of a replica that says this of its health, and its number as the id of its log."""
+
+    async def info(_: bytes, __: object) -> bytes:
+        answer = system_service_pb2.GetServerInfoResponse(log_id=str(number))
+        return answer.SerializeToString()
+
+    health = aio.HealthServicer()
+    await health.set("", status)
+    pair = ((here.tls / SERVER_KEY).read_bytes(), (here.tls / SERVER).read_bytes())
+    server = grpc.aio.server()
+    add_HealthServicer_to_server(health, server)
+    methods = {"GetServerInfo": grpc.unary_unary_rpc_method_handler(info)}
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("tendhost.v1.SystemService", methods),)
+    )
+    server.add_secure_port(f"127.0.0.1:{here.ports[number]}", grpc.ssl_server_credentials([pair]))
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+@pytest.mark.parametrize("commands", [PROXIES[0], PROXIES[2]])
+async def test_replica_that_does_not_serve__gets_no_calls(
+    commands: Commands, tmp_path: Path
+) -> None:
+    here = place(tmp_path)
+    status = health_pb2.HealthCheckResponse
+    async with (
+        telling(here, 0, status.NOT_SERVING),
+        telling(here, 1, status.SERVING),
+        running(commands(here)[1], tmp_path / "proxy.log"),
+    ):
+        connection = Connection(server=f"tls://127.0.0.1:{here.port}", ca=str(here.tls / CA))
+        async with Client(connection) as client:
+            await answered(client)
+            async with asyncio.timeout(READY_SECONDS):
+                # Until it has been asked for its health, a replica counts as one that serves.
+                while {await log_id(client) for _ in range(6)} != {"1"}:
+                    pass
+
+
+async def log_id(client: Client) -> str:
+    return (await client.info()).log_id

@@ -61,7 +61,7 @@ def differences(witnesses: dict[str, Witness]) -> list[str]:
     last = max((max(one.seen, default=0) for one in witnesses.values()), default=0)
     for revision in range(1, last + 1):
         told = {name: one.seen.get(revision) for name, one in witnesses.items()}
-        if len(set(told.values())) > 1:
+        if len(set(told.values())) > 1 or None in told.values():
             without = [name for name, event in told.items() if event is None]
             found.append(
                 f"revision {revision} " + (f"is not known to {without}" if without else "differs")
