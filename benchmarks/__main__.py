@@ -14,6 +14,7 @@ from benchmarks import (
     reads,
     rollouts,
     scale,
+    store,
     sweep,
     watch_reads,
 )
@@ -45,6 +46,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "access": access.measure,
     "reads": joined(reads.measure, watch_reads.measure),
     "flood": flood.measure,
+    "store": store.measure,
 }
 
 

@@ -199,10 +199,12 @@ async def test_listener_hears_of_all_that_a_change_touches_whether_or_not_events
     await store.commit(change(waves=waves, members=members))
     with pytest.raises(Conflict):
         await store.commit(change(hosts=(replace(host, revision=99),)))
+    kinds = frozenset({"host_connected"})
     assert heard == [
-        Touched(hosts=frozenset({"web1"})),
-        *[Touched(operations=frozenset({operation.id}))] * 2,
-        Touched(rollouts=frozenset({rollout.id})),
+        Touched(hosts=frozenset({"web1"}), kinds=kinds),
+        Touched(operations=frozenset({operation.id}), kinds=kinds),
+        Touched(operations=frozenset({operation.id})),
+        Touched(rollouts=frozenset({rollout.id}), kinds=kinds),
     ]
     stop()
     await store.commit(change())

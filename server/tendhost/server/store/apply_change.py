@@ -96,10 +96,11 @@ def write(database: DatabaseSession, change: Change) -> Written:
         _write_rollout(database, rollout, revision)
     leases.take(database, change.taken)
     _require_room(database, change)
-    database.executemany(sql.PUT_WAVE, (rows.wave_row(wave, revision) for wave in change.waves))
-    database.executemany(
-        sql.PUT_MEMBER, (rows.member_row(member, revision) for member in change.members)
-    )
+    if change.waves:
+        database.executemany(sql.PUT_WAVE, (rows.wave_row(wave, revision) for wave in change.waves))
+    if change.members:
+        members = (rows.member_row(member, revision) for member in change.members)
+        database.executemany(sql.PUT_MEMBER, members)
     _write_named(database, change, revision)
     for record in change.inventories:
         database.execute(sql.PUT_INVENTORY, rows.inventory_row(record))
@@ -387,8 +388,9 @@ def _write_tokens(database: DatabaseSession, change: Change) -> None:
     for id in change.removed_tokens:
         if database.execute(sql.DELETE_TOKEN, (id,)).rowcount == 0:
             raise Conflict(what=f"token {id}")
-    used = ((id, rows.instant(at)) for id, at in change.used_tokens.items())
-    database.executemany(sql.NOTE_TOKEN_USED, used)
+    if change.used_tokens:
+        used = ((id, rows.instant(at)) for id, at in change.used_tokens.items())
+        database.executemany(sql.NOTE_TOKEN_USED, used)
 
 
 def _write_schedule(database: DatabaseSession, schedule: Schedule, revision: int) -> None:

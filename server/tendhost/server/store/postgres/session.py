@@ -84,7 +84,7 @@ class Statements:
 
     async def run(self, text: str, values: Sequence[Any]) -> Rows:
         """Run one statement."""
-        statement = await self._statement(text)
+        statement = self._known.get(text) or await self._statement(text)
         found = await statement.fetch(*map(stored, values), timeout=COMMAND_TIMEOUT)
         return Rows(found, statement.get_statusmsg())
 
