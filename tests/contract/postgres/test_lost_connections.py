@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.store.postgres import connections, session, writer
+from tendhost.server.store.postgres import connections, reads, session, writer
 from tendhost.server.store.postgres.store import PostgresStore, open_postgres
 from tendhost.server.store.records import Change
 from tests.cluster.single import Server
@@ -147,8 +147,8 @@ async def test_server__that_is_restarted_is_used_again(own_server: Server):
 async def test_server__that_does_not_answer_holds_nobody_up_for_long(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in (session, writer, connections):
-        for name in ("COMMAND_TIMEOUT", "CONNECT_TIMEOUT"):
+    for module in (session, writer, connections, reads):
+        for name in ("COMMAND_TIMEOUT", "CONNECT_TIMEOUT", "GROUP_TIMEOUT"):
             monkeypatch.setattr(module, name, SHORT, raising=False)
     monkeypatch.setattr(connections, "SLOT_TIMEOUT", 4 * SHORT)
     store = await open_postgres(own_server.address())

@@ -96,11 +96,7 @@ def write(database: DatabaseSession, change: Change) -> Written:
         _write_rollout(database, rollout, revision)
     leases.take(database, change.taken)
     _require_room(database, change)
-    if change.waves:
-        database.executemany(sql.PUT_WAVE, (rows.wave_row(wave, revision) for wave in change.waves))
-    if change.members:
-        members = (rows.member_row(member, revision) for member in change.members)
-        database.executemany(sql.PUT_MEMBER, members)
+    _write_parts(database, change, revision)
     _write_named(database, change, revision)
     for record in change.inventories:
         database.execute(sql.PUT_INVENTORY, rows.inventory_row(record))
@@ -113,6 +109,16 @@ def write(database: DatabaseSession, change: Change) -> Written:
     database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
     audited = _write_records(database, change, revision)
     return Written(Committed(revision=revision), numbered, _touched(change), audited)
+
+
+def _write_parts(database: DatabaseSession, change: Change, revision: int) -> None:
+    """The waves and members of rollouts."""
+    if change.waves:
+        waves = (rows.wave_row(wave, revision) for wave in change.waves)
+        database.executemany(sql.PUT_WAVE, waves)
+    if change.members:
+        members = (rows.member_row(member, revision) for member in change.members)
+        database.executemany(sql.PUT_MEMBER, members)
 
 
 def _require_room(database: DatabaseSession, change: Change) -> None:

@@ -8,7 +8,12 @@ from typing import Any, TypeVar
 
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.postgres.connections import Connections, Link
-from tendhost.server.store.postgres.session import LoopSession, ThreadSession, run_in_greenlet
+from tendhost.server.store.postgres.session import (
+    COMMAND_TIMEOUT,
+    LoopSession,
+    ThreadSession,
+    run_in_greenlet,
+)
 from tendhost.server.store.reads.base import Reads
 from tendhost.server.store.session import DatabaseSession
 
@@ -44,7 +49,8 @@ class PostgresReads(Reads):
     async def _look_up(self, work: Callable[[DatabaseSession], T]) -> T:
         async def looked_up(link: Link) -> T:
             session = LoopSession(link.statements)
-            return await run_in_greenlet(lambda: work(session))
+            async with asyncio.timeout(COMMAND_TIMEOUT):
+                return await run_in_greenlet(lambda: work(session))
 
         with self._troubles_noted():
             return await self._connections.use(looked_up)

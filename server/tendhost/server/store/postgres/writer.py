@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 ATTEMPTS = 4
 """How often a group is tried that lost its connection before COMMIT, or met another transaction."""
+GROUP_TIMEOUT = 15.0
+"""Seconds for the works of a group; 256 changes take less than one."""
 DOUBT = timedelta(seconds=30)
 """How long callers wait for the outcome of a COMMIT that was not answered."""
 DOUBT_PAUSE = timedelta(seconds=0.5)
@@ -188,7 +190,10 @@ class PostgresWriter:
         session_apart = apart and len(group) > 1
         await link.statements.command(BEGIN)
         try:
-            await run_in_greenlet(lambda: self._perform(link, session, group, apart=session_apart))
+            async with asyncio.timeout(GROUP_TIMEOUT):
+                await run_in_greenlet(
+                    lambda: self._perform(link, session, group, apart=session_apart)
+                )
         except _Apart:
             await link.statements.command("ROLLBACK")
             raise
