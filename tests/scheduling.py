@@ -22,6 +22,7 @@ WAITING = (
     "tests/e2e/",
     "tests/fleet_selftest/",
     "tests/cluster_selftest/",
+    "tests/deploy/test_proxies",
     "tests/simulated/",
     "tests/contract/remote/",
 )

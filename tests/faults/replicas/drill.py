@@ -48,8 +48,9 @@ async def replicas_over(database: Cluster, count: int, key: bytes) -> AsyncItera
             "PGPASSWORD": database.password,
             "TENDHOST_SSH_KEY": base64.b64encode(key).decode(),
         }
+        ways = (database.addresses.primary, database.addresses.pgbouncer)
         made = [
-            Replica(number, await database.link(), secrets, Path(folder))
+            Replica(number, await database.link(ways[number % 2]), secrets, Path(folder))
             for number in range(1, count + 1)
         ]
         try:

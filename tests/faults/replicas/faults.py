@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.cluster import Cluster
 from tests.faults.replicas.replica import Replica
+from tests.tools import faketime_library
 
 LONGER_THAN_A_LEASE_SECONDS = 20.0
 MOMENT_SECONDS = 3.0
@@ -56,6 +57,27 @@ async def replica_frozen(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
+def _clock(offset: str) -> "Fault":
+    """A replica whose wall clock is wrong; its monotonic clock goes on."""
+
+    @asynccontextmanager
+    async def wrong(stage: Stage) -> AsyncIterator[None]:
+        replica = stage.any_replica()
+        await replica.kill()
+        await replica.start(
+            {
+                "LD_PRELOAD": str(faketime_library()),
+                "FAKETIME": offset,
+                "DONT_FAKE_MONOTONIC": "1",
+            }
+        )
+        yield
+        await replica.stop()
+        await replica.start()
+
+    return wrong
+
+
 def _cut(mode: str, seconds: float) -> "Fault":
     @asynccontextmanager
     async def cut(stage: Stage) -> AsyncIterator[None]:
@@ -102,6 +124,13 @@ async def no_quorum(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def pgbouncer_restarted(stage: Stage) -> AsyncIterator[None]:
+    """kill -9 of PgBouncer, which every second replica goes through."""
+    await stage.database.restart_pgbouncer()
+    yield
+
+
 Fault = Callable[[Stage], AbstractAsyncContextManager[None]]
 FAULTS: dict[str, Fault] = {
     "replica_killed": replica_killed,
@@ -114,4 +143,7 @@ FAULTS: dict[str, Fault] = {
     "postgresql_killed": postgresql_killed,
     "failover": failover,
     "no_quorum": no_quorum,
+    "pgbouncer_restarted": pgbouncer_restarted,
+    "clock_ahead": _clock("+1h"),
+    "clock_behind": _clock("-1h"),
 }

@@ -31,8 +31,11 @@ class Replica:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Begin a life, and wait until it serves; it may have to wait for the database itself."""
+    async def start(self, clock: Mapping[str, str] | None = None) -> None:
+        """Begin a life, and wait until it serves; it may have to wait for the database itself.
+
+        `clock`: the environment that makes its clock a wrong one.
+        """
         options = {
             "--store": self.link.address,
             "--listen": self.address,
@@ -45,7 +48,7 @@ class Replica:
             self._process = await asyncio.create_subprocess_exec(
                 *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m"),
                 *("tendhost.server.main", *words),
-                env=environment | dict(self._secrets),
+                env=environment | dict(self._secrets) | dict(clock or {}),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
