@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -180,4 +181,25 @@ async def test_server__of_an_older_version_writes_nothing_after_a_newer_one_has_
     with pytest.raises(StoreUnavailable, match="upgrade this server"):
         await store.probe()
     assert server.sql("SELECT revision FROM counter", database=database) == "1"
+    await store.aclose()
+
+
+async def test_password_file__is_read_at_each_connection_and_may_be_away_for_a_while(
+    server: Server, database: str, tmp_path: Path
+):
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    store = await open_postgres(f"{server.address(database)}?password_file={file}")
+    await store.commit(change())
+    file.unlink()
+    server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    )
+    with pytest.raises(StoreUnavailable, match="password_file"):
+        await store.commit(change())
+    with pytest.raises(StoreUnavailable, match="password_file"):
+        await store.find_host("web1")
+    file.write_text("secret\n")
+    await store.commit(change())
     await store.aclose()

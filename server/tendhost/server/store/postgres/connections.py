@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from tendhost.server.domain.request_errors import StoreUnavailable
+from tendhost.server.domain.request_errors import ConfigurationError, StoreUnavailable
 from tendhost.server.store.postgres.address import DatabaseAddress
 from tendhost.server.store.postgres.session import COMMAND_TIMEOUT, Statements
 from tendhost.server.store.postgres.trouble import in_words, is_lost
@@ -45,6 +45,13 @@ class Link:
         """Close the connection without a word to the server, which may not answer."""
         self.connection.terminate()
 
+    async def close(self) -> None:
+        """Close the connection in order, as long as the server answers."""
+        try:
+            await self.connection.close(timeout=CONNECT_TIMEOUT)
+        except Exception:
+            self.drop()
+
 
 class Connections:
     """Connects to one database."""
@@ -75,6 +82,13 @@ class Connections:
                 self._good = position
                 return link
         raise StoreUnavailable(cause=f"{self.address.shown}: {'; '.join(problems)}")
+
+    async def reconnect(self) -> Link:
+        """As connect, for a server that runs: a password that cannot be read now is the database's trouble."""
+        try:
+            return await self.connect()
+        except ConfigurationError as error:
+            raise StoreUnavailable(cause=f"{self.address.shown}: {error}") from error
 
     async def _connect(self, host: str, port: int) -> Link:
         options: dict[str, Any] = {}
@@ -124,7 +138,7 @@ class Connections:
     async def _used(self, work: Callable[[Link], Awaitable[T]]) -> T:
         while True:
             fresh = not self._idle
-            link = await self.connect() if fresh else self._idle.pop()
+            link = await self.reconnect() if fresh else self._idle.pop()
             try:
                 result = await work(link)
                 if link.in_transaction:
@@ -175,11 +189,7 @@ class Connections:
         """Close the connections; those in use when they are given back."""
         self._closed = True
         while self._idle:
-            link = self._idle.pop()
-            try:
-                await link.connection.close(timeout=CONNECT_TIMEOUT)
-            except Exception:
-                link.drop()
+            await self._idle.pop().close()
 
 
 def _keep_alive(connection: Connection) -> None:

@@ -70,7 +70,7 @@ async def prepare(connections: Connections) -> None:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StoreUnavailable(cause=f"{name}: {in_words(error)}") from error
     finally:
-        link.drop()
+        await link.close()
 
 
 async def _user(link: Link) -> str:

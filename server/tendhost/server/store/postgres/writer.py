@@ -16,7 +16,7 @@ from uuid import uuid4
 import asyncpg
 
 from tendhost.server.clock import wait_for
-from tendhost.server.domain.request_errors import RequestError, StoreUnavailable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.failpoints import reached
 from tendhost.server.store.apply_change import Written
 from tendhost.server.store.gathering import Gathering, Work, refuse
@@ -115,7 +115,7 @@ class PostgresWriter:
         if last:
             await self._run(last)
         if self._link is not None:
-            self._link.drop()
+            await self._link.close()
 
     def _begin(self, group: list[Work]) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(group))
@@ -144,9 +144,9 @@ class PostgresWriter:
             except _InDoubt as doubt:
                 if await self._found_out(group, doubt):
                     return
-            except RequestError as error:  # there is no connection
+            except StoreUnavailable as error:  # there is no connection
                 for job in group:
-                    job.error = _unavailable(error)
+                    job.error = error
                 return
             except Exception as error:
                 again = self._may_be_tried_again(error)
@@ -177,7 +177,7 @@ class PostgresWriter:
         if self._link is not None and self._link.connection.is_closed():
             self._drop()
         if self._link is None:
-            self._link = await self._connections.connect()
+            self._link = await self._connections.reconnect()
         if self._doubtful:
             await self._settle(self._link)
         if self._link.in_transaction:
@@ -259,7 +259,7 @@ class PostgresWriter:
         end = loop.time() + DOUBT.total_seconds()
         while True:
             try:
-                link = self._link = await self._connections.connect()
+                link = self._link = await self._connections.reconnect()
                 return await self._settle(link)
             except Exception as error:
                 self._drop()
@@ -290,7 +290,3 @@ def _quietly_touched(group: Sequence[Work]) -> frozenset[str]:
 
 class _Told(Exception):
     """A cause in words that may be told."""
-
-
-def _unavailable(error: RequestError) -> StoreUnavailable:
-    return error if isinstance(error, StoreUnavailable) else StoreUnavailable(cause=str(error))
