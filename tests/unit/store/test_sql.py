@@ -26,6 +26,7 @@ STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
 ALLOWED: Mapping[str, str] = {
     "ALL_GROUP_POLICIES": "one row for each group that has a policy; read once at the start",
+    "POLICIES_VERSION": "one row for each group that has a policy",
     "ALL_TOKENS": "one row for each token; every call looks for one, so they are kept in memory",
     "AUDIT_CURSORS": "one row for each audit sink",
     "IDLE_QUEUES": "hosts with queued operations alone, each once; read at the start and every few minutes",
