@@ -372,6 +372,18 @@ async def test_rotation__to_files_that_cannot_be_used_keeps_the_former_ones_and_
     assert words in told[0]["cause"]
 
 
+async def test_rotation__to_a_chain_with_an_expired_root_takes_effect(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with served(world, tmp_path, made(tmp_path)) as at:
+        reissued(tmp_path, names=LOCALHOST)
+        old_root = certificate_of(ec.generate_private_key(ec.SECP256R1()), valid=BEFORE)
+        (tmp_path / SERVER).write_bytes((tmp_path / SERVER).read_bytes() + old_root)
+        how = {"server": at["tls"], "token": at["token"], "ca": str(tmp_path / CA)}
+        assert (await caller(**how)).principal == "kim"
+    assert "the former certificate stays in use" not in caplog.text
+
+
 @pytest.mark.parametrize(("valid", "words"), OUT_OF_TIME)
 async def test_certificate__that_is_out_of_time_at_the_start_is_used_and_told_of(
     world: World,

@@ -78,6 +78,7 @@ class ServerPair:
     certificate: bytes
     key: bytes
     info: CertificateInfo
+    """Of the certificate alone: clients may do without a part of the chain, such as an expired cross-signed root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +187,7 @@ def read_pair(certificate: Path, key: Path) -> ServerPair:
     if own.public_key() != chain[0].public_key():
         raise CertificateProblem(key, f"it is not the key of {certificate}")
     _require_strong(key, own)
-    info = _info(certificate, chain)
+    info = _info(certificate, chain[:1])
     if not info.names_server:
         problem = "it has no DNS name and no IP address in its subject alternative name, by which clients know a server"
         raise CertificateProblem(certificate, f"{problem}; have its CA issue another")
