@@ -102,7 +102,7 @@ def haproxy(here: Place) -> tuple[list[str], list[str]]:
 
 
 def nginx(here: Place) -> tuple[list[str], list[str]]:
-    listen = {"listen 50051": f"listen 127.0.0.1:{here.port}"}
+    listen = {"listen 50051 ssl http2": f"listen 127.0.0.1:{here.port} ssl http2"}
     _written(here, "tendhost.conf", fitted(recipe("nginx/tendhost.conf"), here.changes() | listen))
     text = f"""daemon off; pid {here.folder}/nginx.pid; error_log stderr; {_user()}
 events {{}}
