@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from tendhost.server.store.protocol import Store
 from tests.contract.store.backends import BACKENDS, EACH, address_of
@@ -37,6 +38,15 @@ class Database:
             yield store
         finally:
             await store.aclose()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves many examples on PostgreSQL to `make test-long`: they take minutes, and SQLite has the same text."""
+    for item in items:
+        of_postgres = "postgres" in item.name and item.path.is_relative_to(Path(__file__).parent)
+        if of_postgres and is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(params=EACH)

@@ -124,16 +124,22 @@ class Connections:
         `work` is called again with a new one where the connection was lost. Raises StoreUnavailable, and what
         `work` raises of its own.
         """
+        await self._take_slot()
+        try:
+            return await self._used(work)
+        finally:
+            self._slots.release()
+
+    async def _take_slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
         try:
             async with asyncio.timeout(SLOT_TIMEOUT):
                 await self._slots.acquire()
         except TimeoutError:
             cause = f"{self.address.shown}: too many reads wait for the database"
             raise StoreUnavailable(cause=cause) from None
-        try:
-            return await self._used(work)
-        finally:
-            self._slots.release()
 
     async def _used(self, work: Callable[[Link], Awaitable[T]]) -> T:
         while True:

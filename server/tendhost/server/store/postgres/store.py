@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-POLL = timedelta(milliseconds=200)
+POLL = timedelta(milliseconds=230)
 """Between two looks at what other servers have committed. NOTIFY would have all commits of a database wait for
 each other, and does not pass a pooler."""
 LONGEST_LAG = timedelta(seconds=10)
