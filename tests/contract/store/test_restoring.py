@@ -211,7 +211,8 @@ def refused(file: Path, path: Path) -> str:
 
 
 async def test_files_that_are_no_sound_copy_are_refused(path: Path, copy: Path) -> None:
-    assert f"{copy.parent / 'none'}: there is no such file" in refused(copy.parent / "none", path)
+    none = copy.parent / "none"
+    assert f"{none} cannot be read: No such file or directory" in refused(none, path)
     other = copy.with_name("other")
     other.write_bytes(b"not a database, but long enough to look like one might " * 50)
     assert f"{other}: file is not a database" in refused(other, path)
