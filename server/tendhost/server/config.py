@@ -210,7 +210,7 @@ class Settings:
     """How many events are kept at most, 1000 to 1000000000."""
     held_up_after: float = 3600.0
     """People are told of a rollout that a disruption budget has held up for so long, 60 to 604800."""
-    calls_per_second: int = 250
+    calls_per_second: int = 150
     """Calls of one principal, 1 to 100000; one that takes long counts as several."""
     mutations_per_second: int = 50
     """Calls of one principal that change something or ask a host, 1 to 100000."""

@@ -43,10 +43,11 @@ class Rate:
 class CallLimits:
     """What one principal may ask of the server."""
 
-    calls: Rate = Rate(per_second=250, burst=150)
+    calls: Rate = Rate(per_second=150, burst=100)
     """Calls of all kinds; a call that keeps the event loop for longer than CALL_COST counts as several. So by default
-    a principal has at most a quarter of the loop's time. The burst is a page of a thousand hosts, about."""
-    mutations: Rate = Rate(per_second=50, burst=200)
+    a principal has at most a seventh of the loop's time, beside what gRPC takes for itself. The burst is a page of a
+    thousand hosts, about."""
+    mutations: Rate = Rate(per_second=50, burst=100)
     """Calls that change something; they count as calls, too."""
     streams: int = 64
     """Open streams."""
