@@ -1,6 +1,7 @@
 """Databases that tendhost cannot use: each is refused with its reason and what to do, and nothing is changed."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,3 +204,22 @@ async def test_password_file__is_read_at_each_connection_and_may_be_away_for_a_w
     file.write_text("secret\n")
     await store.commit(change())
     await store.aclose()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large", "binary", "absent"])
+async def test_password_file__that_is_none_is_refused_and_nothing_waits(
+    server: Server, database: str, tmp_path: Path, kind: str
+):
+    file = tmp_path / "password"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "large":
+        file.write_bytes(b"x" * 5000)
+    elif kind == "binary":
+        file.write_bytes(b"\xff\xfe")
+    with pytest.raises(
+        ConfigurationError, match=r"store: password_file: .* a file with a password"
+    ):
+        await open_postgres(f"{server.address(database)}?password_file={file}")

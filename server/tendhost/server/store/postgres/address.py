@@ -5,12 +5,15 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from tendhost.server.domain.request_errors import ConfigurationError
+from tendhost.server.given_files import FileUnusable, read_given
 
 SCHEMES = ("postgresql", "postgres")
 FORM = "postgresql://HOST:PORT/DATABASE?user=NAME, with several HOST:PORT separated by commas"
 """Without USER@, which would be taken for a secret wherever an error is printed."""
 DEFAULT_PORT = 5432
 PASSWORD_FILE = "password_file"  # noqa: S105  # the name of an option
+LONGEST_PASSWORD = 4096
+"""Bytes of a password's file."""
 _SESSION = "target_session_attrs"
 
 
@@ -31,13 +34,14 @@ class DatabaseAddress:
         """The password in `password_file`, as it is now. Raises ConfigurationError."""
         assert self.password_file is not None
         try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            problem = getattr(error, "strerror", None) or "it is no text"
+            given = read_given(self.password_file, most=LONGEST_PASSWORD)
+            return given.data.decode().rstrip("\r\n")
+        except (FileUnusable, UnicodeDecodeError) as error:
+            problem = str(error) if isinstance(error, FileUnusable) else "is no text"
             raise ConfigurationError(
                 field=f"store: {PASSWORD_FILE}",
                 value=str(self.password_file),
-                expected=f"a file that can be read ({problem})",
+                expected=f"a file with a password; it {problem}",
             ) from None
 
 
