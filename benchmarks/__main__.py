@@ -12,6 +12,7 @@ from benchmarks import (
     jobs,
     parsing,
     reads,
+    replicas,
     rollouts,
     scale,
     store,
@@ -46,6 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "access": access.measure,
     "reads": joined(reads.measure, watch_reads.measure),
     "flood": flood.measure,
+    "replicas": replicas.measure,
     "store": store.measure,
 }
 

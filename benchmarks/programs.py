@@ -123,13 +123,14 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def tendhostd(
-    state_dir: Path, *, environment: Mapping[str, str] | None = None
+    state_dir: Path, *options: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[Program, str]]:
-    """The real server on a free port of the loopback, and its address."""
+    """The real server on a free port of the loopback, and its address; `options` are more of its command line."""
     command = python(
         "tendhost.server.main",
         *("--listen", "127.0.0.1:0", "--auth", "none"),
         *("--state-dir", str(state_dir), "--log-level", "warning"),
+        *options,
     )
     async with program("tendhostd", *command, environment=environment) as server:
         yield server, (await server.line()).split()[-1]

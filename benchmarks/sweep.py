@@ -51,10 +51,10 @@ async def measure() -> Report:
         async with (
             endpoints(HOSTS, Path(folder)) as fleet,
             _baseline(fleet, Path(folder)) as bare,
-            tendhostd(Path(folder) / "state", environment=_key(fleet)) as (server, address),
+            tendhostd(Path(folder) / "state", environment=key_of(fleet)) as (server, address),
             grpc.aio.insecure_channel(address) as channel,
         ):
-            await _register(fleet.hosts, channel)
+            await register(fleet.hosts, channel)
             ours, theirs = await _rounds(fleet.hosts, server, bare, channel)
             await _require_inventory(fleet.hosts[-1], channel)
             return _report(fleet, ours, theirs, server.usage().peak_mib, bare.usage().peak_mib)
@@ -106,7 +106,8 @@ def _figure(name: str, value: float, unit: str, baseline: str) -> Figure:
     return Figure(name=name, value=value, unit=unit, baseline=baseline, n=HOSTS)
 
 
-def _key(fleet: Endpoints) -> dict[str, str]:
+def key_of(fleet: Endpoints) -> dict[str, str]:
+    """The environment of a server that logs in on the hosts."""
     return {"TENDHOST_SSH_KEY": base64.b64encode(fleet.private_key.read_bytes()).decode()}
 
 
@@ -143,7 +144,7 @@ async def _server_round(
     before, began = server.usage().cpu_seconds, loop.time()
     try:
         async with asyncio.timeout(ROUND_SECONDS):
-            await _query_all(fleet, channel)
+            await query(fleet, (channel,))
     except TimeoutError:
         raise Unmeasured(f"the queries did not end within {ROUND_SECONDS:g} s") from None
     await asyncio.sleep(SETTLING_SECONDS)
@@ -151,12 +152,16 @@ async def _server_round(
     return server.usage().cpu_seconds - before - idle
 
 
-async def _query_all(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> None:
-    hosts: Any = host_service_pb2_grpc.HostServiceStub(channel)
-    events: Any = event_service_pb2_grpc.EventServiceStub(channel)
+async def query(fleet: Sequence[Endpoint], channels: Sequence[grpc.aio.Channel]) -> None:
+    """Query every host, and return when all queries have ended; of several servers each is asked in turn."""
+    stubs: Any = [host_service_pb2_grpc.HostServiceStub(channel) for channel in channels]
+    events: Any = event_service_pb2_grpc.EventServiceStub(channels[0])
     stream = events.WatchEvents(event_service_pb2.WatchEventsRequest())
     await stream.read()  # from here on nothing is missed
-    calls = (hosts.StartQuery(host_service_pb2.StartQueryRequest(name=host.name)) for host in fleet)
+    calls = (
+        stubs[number % len(stubs)].StartQuery(host_service_pb2.StartQueryRequest(name=host.name))
+        for number, host in enumerate(fleet)
+    )
     started = asyncio.gather(*calls)
     left = len(fleet)
     while left:
@@ -178,7 +183,8 @@ async def _require_inventory(host: Endpoint, channel: grpc.aio.Channel) -> None:
         raise Unmeasured(f"no package of {host.name} is known after its queries")
 
 
-async def _register(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> None:
+async def register(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> None:
+    """Register every host."""
     hosts: Any = host_service_pb2_grpc.HostServiceStub(channel)
     for host in fleet:
         config = host_pb2.HostConfig(
