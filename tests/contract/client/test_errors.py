@@ -36,7 +36,7 @@ FAMILIES = {
         "SELECTION_ALREADY_EXISTS",
     },
     sdk.HostBusy: {"HOST_BUSY"},
-    sdk.Conflict: {"CONFLICT"},
+    sdk.Conflict: {"CONFLICT", "LEASE_LOST"},
     sdk.EtagMismatch: {"ETAG_MISMATCH"},
     sdk.NotAllowedNow: {
         "HOST_FAILED",
