@@ -211,6 +211,8 @@ async def carried_out(
 
 
 # Forty worlds take longer than the limit for one test where the machine is busy.
+# Hypothesis makes the values of an example within a turn of the test's own.
+@pytest.mark.long_turns
 @pytest.mark.timeout(600)
 @settings(
     max_examples=40,
