@@ -11,6 +11,7 @@ import pytest
 from tendhost.server.domain.leases import Replica
 from tendhost.server.domain.request_errors import ConfigurationError, StoreUnavailable
 from tendhost.server.store import transfer
+from tendhost.server.store.backup import back_up, restore
 from tendhost.server.store.database import open_for_writing
 from tendhost.server.store.moving import mark_restored, move
 from tendhost.server.store.postgres.store import open_postgres
@@ -172,6 +173,35 @@ async def test_move__of_a_file_that_a_server_has_is_refused(file: Path, address:
     store = await open_store(file)
     with pytest.raises(StoreUnavailable, match="in use by another tendhostd"):
         await move(str(file), address)
+    await store.aclose()
+
+
+async def test_move__of_what_was_moved_elsewhere_is_refused_until_a_copy_is_restored(
+    file: Path, address: str, tmp_path: Path
+):
+    await stored_host(mine := await open_store(file), "mine")
+    await mine.aclose()
+    await move(str(file), address)
+    other, copy = address_of("postgres", tmp_path), tmp_path / "copy.db"
+    with pytest.raises(TransferFailed, match=r"was moved to postgresql://.* before"):
+        await move(str(file), other)
+    with pytest.raises(StoreUnavailable, match="was moved to"):
+        await open_store(file)
+    back_up(file, copy, now=NOW)
+    restore(copy, file, now=NOW)
+    restored = await open_store(file)
+    assert (await restored.host("mine")).name == "mine"
+    assert await restored.restored_from() == NOW
+    await restored.aclose()
+
+
+async def test_move__of_a_file_that_is_not_there_is_refused_and_makes_none(
+    file: Path, address: str
+):
+    with pytest.raises(StoreUnavailable, match="there is no database to move"):
+        await move(str(file), address)
+    assert not names_in(file.parent.parent)
+    await stored_host(store := await open_postgres(address))
     await store.aclose()
 
 

@@ -24,7 +24,7 @@ from tendhost.server.store.database import (
     of_newer_version,
     take_lock,
 )
-from tendhost.server.store.migrations import LOG_ID, SCHEMA
+from tendhost.server.store.migrations import LOG_ID, MOVED_TO, SCHEMA
 
 PAGES_AT_ONCE = 256
 """Between two steps of a copy an interruption is heeded: a mebibyte."""
@@ -217,6 +217,8 @@ def _marked(copy: sqlite3.Connection, created_at: datetime) -> datetime:
     marked = copy.execute(sql.GET_META, (RESTORED,)).fetchone()
     copy.execute("BEGIN")
     copy.execute(sql.DELETE_META, (LOG_ID,))
+    # A database that was moved elsewhere is used again by restoring a copy of it.
+    copy.execute(sql.DELETE_META, (MOVED_TO,))
     if marked is None:
         copy.execute(sql.SET_META, (RESTORED, created_at.isoformat()))
     copy.execute("COMMIT")

@@ -50,9 +50,16 @@ async def move(source: str, target: str) -> Transferred:
     # Here alone: most servers run without the packages of the extra.
     from tendhost.server.store.postgres.session import run_in_greenlet
 
+    _require_there(source)
     with ExitStack() as opened:
         places = [await _opened(place, opened) for place in (source, target)]
         return await run_in_greenlet(lambda: _move(*places))
+
+
+def _require_there(source: str) -> None:
+    """Raise StoreUnavailable for a file that is not there: opening it would make one without anything in it."""
+    if not is_address(source) and not Path(source).exists():
+        raise StoreUnavailable(cause=f"{source}: there is no database to move")
 
 
 async def mark_restored(address: str, *, now: datetime) -> datetime:
@@ -95,6 +102,10 @@ def is_address(place: str) -> bool:
 def _move(source: Place, target: Place) -> Transferred:
     with source.transaction():
         before = source.session.execute(sql.GET_META, (MOVED_TO,)).fetchone()
+        if before is not None and before[0] != target.name:
+            raise TransferFailed(
+                f"{source.name} was moved to {before[0]} before; move it from there, or restore a backup"
+            )
         # First: a server that was started between the two commits would drive what another one drives.
         source.session.execute(sql.SET_META, (MOVED_TO, target.name))
     sent = False
@@ -110,11 +121,9 @@ def _move(source: Place, target: Place) -> Transferred:
             raise TransferFailed(
                 f"it is unknown whether {target.name} has everything ({error}); type the same command again"
             ) from error
-        with source.transaction():
-            if before is None:
+        if before is None:
+            with source.transaction():
                 source.session.execute(sql.DELETE_META, (MOVED_TO,))
-            else:
-                source.session.execute(sql.SET_META, (MOVED_TO, before[0]))
         raise
 
 
