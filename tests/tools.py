@@ -17,6 +17,8 @@ from tests.fleet.requirements import DEBIAN_PACKAGES, DebianPackage, install_pac
 
 LIBFAKETIME = "faketime/libfaketimeMT.so.1"
 
+FAKETIME = DebianPackage("libfaketime", below_libraries=LIBFAKETIME)
+
 PACKAGES = (
     DebianPackage("dash", ("dash",)),
     DebianPackage("bash", ("bash",)),
@@ -25,7 +27,7 @@ PACKAGES = (
     DebianPackage("openssh-client", ("ssh", "ssh-agent", "ssh-keygen")),
     DebianPackage("procps", ("ps", "pgrep")),
     DebianPackage("util-linux", ("flock", "setsid", "unshare")),
-    DebianPackage("libfaketime", below_libraries=LIBFAKETIME),
+    FAKETIME,
 )
 
 needs = pytest.mark.needs

@@ -12,6 +12,7 @@ from benchmarks.figures import Figure
 from tests.cluster import missing_programs
 from tests.faults.replicas.drill import Outcome, drill
 from tests.faults.replicas.faults import FAULTS
+from tests.tools import FAKETIME
 
 COUNTS = (
     "double_transactions",
@@ -26,13 +27,15 @@ COUNTS = (
 def main() -> int:
     """Exit status: 0 all is well, 1 something was found that must not be, 2 it cannot be carried out."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.replicas", description=__doc__)
-    parser.add_argument("--replicas", type=int, default=3, help="how many servers (default 3)")
-    parser.add_argument("--runs", type=int, default=len(FAULTS), help="faults (default each once)")
+    parser.add_argument("--replicas", type=count, default=3, help="how many servers (default 3)")
+    parser.add_argument(
+        "--runs", type=count, default=len(FAULTS), help="faults (default each once)"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--only", choices=FAULTS, help="one kind of fault")
     parser.add_argument("--logs", type=Path, help="a folder for the logs of the servers")
     chosen = parser.parse_args()
-    if missing := missing_programs():
+    if missing := _missing():
         _say(
             f"the Debian packages are not installed: {' '.join(missing)}; `make packages` brings them"
         )
@@ -51,6 +54,18 @@ def main() -> int:
     for figure in figures(outcome):
         print(json.dumps(asdict(figure)))
     return 1 if outcome.counts.total() else 0
+
+
+def count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too small; the smallest number is 1")
+    return number
+
+
+def _missing() -> list[str]:
+    """The Debian packages that are to be installed first."""
+    return missing_programs() + ([] if FAKETIME.is_there else [FAKETIME.name])
 
 
 def figures(outcome: Outcome) -> list[Figure]:
