@@ -81,7 +81,7 @@ async def drill(
             for number, name in enumerate(rounds):
                 hosts = [fleet[f"r{number}h{h}"] for h in range(HOSTS)]
                 await _round(stage, name, hosts, outcome, say)
-            await _caught_up(witnesses, outcome)
+            await _caught_up(witnesses, outcome, say)
             for task in watching:
                 task.cancel()
             for difference in differences(witnesses):
@@ -147,13 +147,17 @@ async def _faults_of(host: SimulatedHost, handle: OperationHandle) -> list[str]:
     return found
 
 
-async def _caught_up(witnesses: dict[str, Witness], outcome: Outcome) -> None:
+async def _caught_up(witnesses: dict[str, Witness], outcome: Outcome, say: Say) -> None:
     last = max(one.reached for one in witnesses.values())
     try:
         async with asyncio.timeout(CATCH_UP_SECONDS):
             await asyncio.gather(*(one.caught_up(last) for one in witnesses.values()))
     except TimeoutError:
         outcome.counts["event_gaps"] += 1
+        reached = {name: one.reached for name, one in witnesses.items()}
+        say(
+            f"event_gaps: not all replicas reached revision {last} in {CATCH_UP_SECONDS:g} s: {reached}"
+        )
 
 
 def _keep(replicas: Sequence[Replica], folder: Path) -> None:

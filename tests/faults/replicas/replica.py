@@ -16,9 +16,10 @@ START_SECONDS = 60.0
 
 
 class Replica:
-    """A tendhostd at one address, over the database behind its link."""
+    """A tendhostd at one address, over the database behind its link.
 
-    """`secrets` are environment variables: PGPASSWORD, TENDHOST_SSH_KEY."""
+    `secrets` are environment variables: PGPASSWORD, TENDHOST_SSH_KEY.
+    """
 
     def __init__(
         self, number: int, link: ClientLink, secrets: Mapping[str, str], folder: Path
