@@ -9,25 +9,18 @@ import json
 import resource
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.hostless_engine import hostless_engine
-from tendhost.server.domain.hosts.selection import HostFilter
+from benchmarks.rollout_engine import rollout_all
 from tendhost.server.domain.operations.operation import Outcome
 from tendhost.server.domain.operations.step_traits import StepName
-from tendhost.server.domain.rollouts.rollout import RolloutSpec
-from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.domain.transitions import OperationState
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.reporter import StepReporter
-from tendhost.server.engine.requests import MutationContext
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.main import DATABASE
 from tendhost.server.store.sqlite import open_store
-
-WAVES = ("1", "5", "20%", "rest")
-PAUSE = timedelta(seconds=0.2)
 
 
 async def _at_once(
@@ -44,23 +37,9 @@ async def _at_once(
 async def main(folder: Path) -> None:
     StepExecutor.execute = _at_once  # type: ignore[method-assign]  # what hosts cost is not to be measured
     async with hostless_engine(await open_store(folder / DATABASE)) as engine:
-        spec = RolloutSpec(
-            filter=HostFilter(),
-            division=Division(waves=WAVES),
-            delay_between_waves=timedelta(0),
-            dry_run=True,
-        )
-        call: MutationContext[object] = MutationContext(
-            principal="benchmark", user="benchmark", method="/benchmark", encode=lambda _: b""
-        )
         began = time.process_time()
-        begun = await engine.rollouts.start(spec, call)  # type: ignore[arg-type]
-        revision = begun.revision
-        while not (rollout := await engine.store.rollout(begun.id)).over:
-            revision = await engine.store.wait_beyond(revision, timeout=PAUSE)
-            await asyncio.sleep(PAUSE.total_seconds())
+        done = await rollout_all(engine)
         spent = time.process_time() - began
-    done = rollout.progress.completed
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([done, spent / max(1, done) * 1000, peak]), flush=True)
 

@@ -14,11 +14,10 @@ import grpc
 
 from benchmarks.endpoints import Endpoint, endpoints
 from benchmarks.figures import Figure, Report, Unmeasured
+from benchmarks.postgres import postgres
 from benchmarks.programs import Program, program, python, tendhostd
 from benchmarks.registry import fill, fill_store
 from benchmarks.sweep import key_of, query, register
-from tendhost.server.store.opening import require_extra
-from tests.cluster.programs import POSTGRESQL
 from tests.cluster.single import Server
 
 HOSTS = 200
@@ -36,19 +35,11 @@ PATIENCE_SECONDS = 3_600.0
 
 async def measure() -> Report:
     """Replicas at rest and at work, 100,000 hosts at rest and in a rollout, and a log of 10,000,000 events."""
-    require_extra()
-    if not POSTGRESQL.is_there:
-        raise Unmeasured("no PostgreSQL is installed here: `apt-get install postgresql` brings it")
-    server = Server()
-    try:
-        server.start()
-        with tempfile.TemporaryDirectory(prefix="tendhost-bench-") as folder:
-            idle, idle_many = await _at_rest(server, Path(folder))
-            costs = await _at_work(server, Path(folder))
-            few, many = await _rollouts(Path(folder))
+    with postgres() as server, tempfile.TemporaryDirectory(prefix="tendhost-bench-") as folder:
+        idle, idle_many = await _at_rest(server, Path(folder))
+        costs = await _at_work(server, Path(folder))
+        few, many = await _rollouts(Path(folder))
         few_page, many_page = await _pages(server)
-    finally:
-        server.remove()
     return Report(
         figures=(
             Figure(

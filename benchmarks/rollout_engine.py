@@ -52,14 +52,15 @@ async def main(how: str, folder: Path) -> None:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         with CpuParts() as parts:
-            done = await (_rollout(engine) if how == "rollout" else _one_by_one(engine))
+            done = await (rollout_all(engine) if how == "rollout" else _one_by_one(engine))
         print(json.dumps([done, parts.seconds, parts.shares()]), flush=True)
     prober.close()
     await connector.aclose()
     await store.aclose()
 
 
-async def _rollout(engine: Engine) -> int:
+async def rollout_all(engine: Engine) -> int:
+    """Roll out a dry run over every host; returns how many hosts were through with it."""
     spec = RolloutSpec(
         filter=HostFilter(),
         division=Division(waves=WAVES),

@@ -13,15 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure, Report, Unmeasured
+from benchmarks.figures import Figure, Report
+from benchmarks.postgres import postgres
 from tendhost.server.domain.events import Event, HostConnected
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.store import rows, sql
-from tendhost.server.store.opening import require_extra
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
-from tests.cluster.programs import POSTGRESQL
 from tests.cluster.single import Server
 
 WRITERS = 50
@@ -42,17 +41,10 @@ Write = Callable[[Host], Awaitable[Host]]
 
 async def measure() -> Report:
     """Both databases."""
-    require_extra()
-    if not POSTGRESQL.is_there:
-        raise Unmeasured("no PostgreSQL is installed here: `apt-get install postgresql` brings it")
     with tempfile.TemporaryDirectory(prefix="tendhost-bench-") as folder:
         of_sqlite = await _of_sqlite(Path(folder))
-    server = Server(settings=_SETTLED)
-    try:
-        server.start()
+    with postgres(settings=_SETTLED) as server:
         of_postgres = await _of_postgres(server)
-    finally:
-        server.remove()
     n = WRITERS * COMMITS
     return Report(
         figures=(
